@@ -1,1 +1,12 @@
-//! Placeholder.
+//! Every Kubernetes type that the multicluster orchestrator owns or speaks, and the names of what it creates. No I/O.
+//!
+//! Re-exports [`kube`] and [`k8s_openapi`], so that a bump of the two touches one crate.
+pub mod names;
+pub mod ocm;
+pub mod peering;
+mod sensitive;
+
+pub use k8s_openapi;
+pub use kube;
+
+pub use self::sensitive::Sensitive;

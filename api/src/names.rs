@@ -1,0 +1,148 @@
+//! Names, ids, labels and annotations of everything we create. Names are an API: each has a test vector.
+//!
+//! Ids hash a length-prefixed encoding, never joined strings: `("a", "bc")` and `("ab", "c")` differ.
+use sha2::{Digest, Sha256};
+
+/// API group of our own kinds.
+pub const GROUP: &str = "peering.open-cluster-management.io";
+/// Name of the `ClusterManagementAddOn`, of every `ManagedClusterAddOn` and of the agent's Lease.
+pub const ADDON: &str = "tokenexchange";
+/// Name of the agent's Deployment, service account and roles on a managed cluster.
+pub const AGENT: &str = "token-exchange-agent";
+/// Secret in the agent's own namespace that holds its key pair. It never leaves the managed cluster.
+pub const AGENT_KEY_SECRET: &str = "token-exchange-agent-key";
+/// Label: the `Peering` that an object serves.
+pub const PEERING_LABEL: &str = "peering.open-cluster-management.io/peering";
+/// Label: the id of the link that an object belongs to.
+pub const LINK_LABEL: &str = "peering.open-cluster-management.io/link";
+/// Label: what an object is to us, see the `ROLE_…` constants.
+pub const ROLE_LABEL: &str = "peering.open-cluster-management.io/role";
+/// Value of [`ROLE_LABEL`]: carries an envelope to an agent.
+pub const ROLE_CARRIER: &str = "carrier";
+/// Value of [`ROLE_LABEL`]: a delivered target.
+pub const ROLE_TARGET: &str = "target";
+/// Annotation on a delivered target: the revision that it holds, per link (JSON object of link id to revision).
+pub const REVISIONS_ANNOTATION: &str = "peering.open-cluster-management.io/revisions";
+/// Annotation on a delivered CA bundle: fingerprints of the certificates that we put there (comma separated).
+pub const CERTIFICATES_ANNOTATION: &str = "peering.open-cluster-management.io/certificates";
+/// Finalizer on a `PeerLink` until its agent has withdrawn the target, on a `Peering` until all its links are gone,
+/// and on a `ManagedClusterAddOn` until its cluster's links are.
+pub const WITHDRAW_FINALIZER: &str = "peering.open-cluster-management.io/withdraw";
+/// Type of the Secret that carries a sealed envelope to an agent.
+pub const SEALED_SECRET_TYPE: &str = "peering.open-cluster-management.io/sealed";
+/// Key of a carrier under which the envelope stands.
+pub const ENVELOPE_KEY: &str = "envelope";
+
+/// Longest name of a `Peering`: it is used as a label value too.
+pub const MAX_PEERING_NAME: usize = 63;
+/// Longest object name, RFC 1123 subdomain (Kubernetes API conventions).
+const MAX_NAME: usize = 253;
+
+/// Hex SHA-256 over the length-prefixed fields, cut to `chars`.
+fn digest(fields: &[&str], chars: usize) -> String {
+    let mut hash = Sha256::new();
+    for field in fields {
+        hash.update((field.len() as u64).to_be_bytes());
+        hash.update(field.as_bytes());
+    }
+    hex(&hash.finalize()).chars().take(chars).collect()
+}
+
+/// Lower-case hexadecimal of some bytes.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
+
+/// A readable name that stays unique when it had to be cut: the id's first characters end it.
+fn readable(parts: &[&str], id: &str) -> String {
+    const SUFFIX: usize = 10;
+    let mut name = parts.join("-");
+    name.truncate(MAX_NAME - SUFFIX - 1);
+    let name = name.trim_end_matches(['-', '.']);
+    format!("{name}-{}", &id[..SUFFIX])
+}
+
+/// Id of the directed link of one artefact: 32 hex characters, fit for a label value.
+#[must_use]
+pub fn link_id(peering: &str, artefact: &str, from: &str, to: &str) -> String {
+    digest(&["link/v1", peering, artefact, from, to], 32)
+}
+
+/// Name of a `PeerLink` in its destination's cluster namespace.
+#[must_use]
+pub fn link_name(peering: &str, artefact: &str, from: &str, id: &str) -> String {
+    readable(&[peering, artefact, from], id)
+}
+
+/// Name of a `PeerExport` in its source's cluster namespace.
+#[must_use]
+pub fn export_name(peering: &str, artefact: &str, from: &str) -> String {
+    readable(
+        &[peering, artefact],
+        &digest(&["export/v1", peering, artefact, from], 32),
+    )
+}
+
+/// Name of the carrier that brings a link's envelope into the agent's namespace.
+#[must_use]
+pub fn carrier_name(link_id: &str) -> String {
+    format!("peer-{link_id}")
+}
+
+/// Name of the `ManifestWork` of one peering in a member's cluster namespace.
+#[must_use]
+pub fn work_name(peering: &str) -> String {
+    format!("peering-{peering}")
+}
+
+/// Name of the Role and `RoleBinding` that a peering needs in one namespace of a managed cluster.
+#[must_use]
+pub fn role_name(peering: &str) -> String {
+    format!("{AGENT}:{peering}")
+}
+
+/// Fingerprint of a public key as shown to people: `SHA256:` and the first 32 hex characters.
+#[must_use]
+pub fn key_fingerprint(public_key: &[u8]) -> String {
+    let digest = hex(&Sha256::digest(public_key));
+    format!("SHA256:{}", &digest[..32])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors() {
+        let id = link_id("east-west", "peer-token", "east", "west");
+        assert_eq!(id, "1244d3bc6c53866b576a23659f450d97");
+        assert_eq!(link_name("east-west", "peer-token", "east", &id), "east-west-peer-token-east-1244d3bc6c");
+        assert_eq!(export_name("east-west", "peer-token", "east"), "east-west-peer-token-889e6b6012");
+        assert_eq!(carrier_name(&id), format!("peer-{id}"));
+        assert_eq!(work_name("east-west"), "peering-east-west");
+        assert_eq!(role_name("east-west"), "token-exchange-agent:east-west");
+        assert_eq!(key_fingerprint(&[7; 32]), "SHA256:4bb06f8e4e3a7715d201d573d0aa4237");
+    }
+
+    #[test]
+    fn moving_a_character_between_fields_changes_the_id() {
+        assert_ne!(link_id("ab", "c", "x", "y"), link_id("a", "bc", "x", "y"));
+        assert_ne!(link_id("p", "a", "x", "y"), link_id("p", "a", "y", "x"));
+    }
+
+    #[test]
+    fn names_stay_within_kubernetes_limits_and_unique() {
+        let long = "x".repeat(250);
+        let (one, two) = (link_id("p", "a", &long, "y"), link_id("p", "a", &long, "z"));
+        let (first, second) = (link_name("p", "a", &long, &one), link_name("p", "a", &long, &two));
+        assert!(first.len() <= 253 && one.len() <= 63);
+        assert_ne!(first, second);
+    }
+}

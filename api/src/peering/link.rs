@@ -1,0 +1,117 @@
+//! `PeerLink`: the receiving half of one directed hand-over, in the destination's cluster namespace.
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use super::{ArtefactKind, DeletionPolicy, OnConflict, TargetKind};
+
+/// One artefact on its way from one cluster to another. Made by the manager; the destination's agent fills in the status.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "peering.open-cluster-management.io",
+    version = "v1alpha1",
+    kind = "PeerLink",
+    namespaced,
+    status = "PeerLinkStatus",
+    category = "peering",
+    printcolumn(name = "From", type_ = "string", json_path = ".spec.from.cluster"),
+    printcolumn(name = "To", type_ = "string", json_path = ".spec.to.cluster"),
+    printcolumn(name = "Profile", type_ = "string", json_path = ".spec.profile"),
+    printcolumn(name = "Artefact", type_ = "string", json_path = ".spec.artefact"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
+    printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiresAt"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerLinkSpec {
+    /// Id of the link: what envelopes are bound to and targets are labelled with.
+    #[schemars(length(min = 32, max = 32))]
+    pub id: String,
+    /// Name of the `Peering`.
+    pub peering: String,
+    /// Name of the `ExchangeProfile`.
+    pub profile: String,
+    /// Name of the artefact in the profile.
+    pub artefact: String,
+    /// How the content becomes the target.
+    pub kind: ArtefactKind,
+    /// Whether the content travels sealed.
+    pub confidential: bool,
+    /// The cluster that hands over.
+    pub from: LinkEnd,
+    /// The cluster that receives.
+    pub to: LinkEnd,
+    /// What is written on the receiving cluster.
+    pub target: Target,
+}
+
+/// One end of a link.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LinkEnd {
+    /// Name of the `ManagedCluster`.
+    pub cluster: String,
+    /// Public key of its agent (base64), once it has published one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
+}
+
+/// What is written on the receiving cluster, all names resolved.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Target {
+    /// Kind of the object.
+    pub kind: TargetKind,
+    /// Namespace, which must exist.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Type of a Secret. Default: the type of the source Secret.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub type_: Option<String>,
+    /// Key under which the certificates of a CA bundle stand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Labels besides our own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// What happens when the object exists and is not ours.
+    #[serde(default)]
+    pub on_conflict: OnConflict,
+    /// What happens to the object when the link is withdrawn.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+}
+
+/// What the destination's agent did. The conditions `SourceReady` and `Ready` are the manager's.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerLinkStatus {
+    /// Revision that the target holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied_revision: Option<i64>,
+    /// Content hash of that revision, as its source states it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied_hash: Option<String>,
+    /// When the delivered content expires, where that can be told from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+    /// SHA-256 fingerprints of the CA certificates that this link brought.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ca_fingerprints: Vec<String>,
+    /// `Delivered` and, while the link goes away, `Withdrawn` by the agent; `SourceReady` and `Ready` by the manager.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}

@@ -1,0 +1,49 @@
+//! `PeerMember`: a managed cluster as a party to exchanges. One per cluster, in its cluster namespace, named after it.
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+/// A managed cluster whose agent takes part in exchanges. Made by the manager, its status filled in by the agent.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "peering.open-cluster-management.io",
+    version = "v1alpha1",
+    kind = "PeerMember",
+    namespaced,
+    status = "PeerMemberStatus",
+    category = "peering",
+    printcolumn(name = "Fingerprint", type_ = "string", json_path = ".status.fingerprint"),
+    printcolumn(name = "Agent", type_ = "string", json_path = ".status.agentVersion"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerMemberSpec {
+    /// Name of the `ManagedCluster`.
+    #[schemars(length(min = 1, max = 63))]
+    pub cluster: String,
+}
+
+/// What the agent tells about itself.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerMemberStatus {
+    /// Public key (X25519, base64) to which envelopes for this cluster are sealed and with which its own are authenticated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub public_key: Option<String>,
+    /// Fingerprint of the public key, to be compared by people on both ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// Version of the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_version: Option<String>,
+    /// `Ready`: the agent runs and its key pair exists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}
