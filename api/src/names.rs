@@ -13,14 +13,8 @@ pub const AGENT: &str = "token-exchange-agent";
 pub const AGENT_KEY_SECRET: &str = "token-exchange-agent-key";
 /// Label: the `Peering` that an object serves.
 pub const PEERING_LABEL: &str = "peering.open-cluster-management.io/peering";
-/// Label: the id of the link that an object belongs to.
+/// Label on a delivered target: the id of its link, or of its bundle where several links share it.
 pub const LINK_LABEL: &str = "peering.open-cluster-management.io/link";
-/// Label: what an object is to us, see the `ROLE_…` constants.
-pub const ROLE_LABEL: &str = "peering.open-cluster-management.io/role";
-/// Value of [`ROLE_LABEL`]: carries an envelope to an agent.
-pub const ROLE_CARRIER: &str = "carrier";
-/// Value of [`ROLE_LABEL`]: a delivered target.
-pub const ROLE_TARGET: &str = "target";
 /// Annotation on a delivered target: the revision that it holds, per link (JSON object of link id to revision).
 pub const REVISIONS_ANNOTATION: &str = "peering.open-cluster-management.io/revisions";
 /// Annotation on a delivered CA bundle: fingerprints of the certificates that we put there (comma separated).
@@ -30,9 +24,6 @@ pub const CERTIFICATES_ANNOTATION: &str = "peering.open-cluster-management.io/ce
 pub const WITHDRAW_FINALIZER: &str = "peering.open-cluster-management.io/withdraw";
 /// Type of the Secret that carries a sealed envelope to an agent.
 pub const SEALED_SECRET_TYPE: &str = "peering.open-cluster-management.io/sealed";
-/// Key of a carrier under which the envelope stands.
-pub const ENVELOPE_KEY: &str = "envelope";
-
 /// Longest name of a `Peering`: it is used as a label value too.
 pub const MAX_PEERING_NAME: usize = 63;
 /// Longest object name, RFC 1123 subdomain (Kubernetes API conventions).
@@ -90,10 +81,17 @@ pub fn export_name(peering: &str, artefact: &str, from: &str) -> String {
     )
 }
 
-/// Name of the carrier that brings a link's envelope into the agent's namespace.
+/// Id of a CA bundle on one cluster, which all links of the artefact that end there share.
 #[must_use]
-pub fn carrier_name(link_id: &str) -> String {
-    format!("peer-{link_id}")
+pub fn bundle_id(peering: &str, artefact: &str, to: &str) -> String {
+    digest(&["bundle/v1", peering, artefact, to], 32)
+}
+
+/// Name of the Secret and the `ConfigMap` that carry a peering's envelopes into the agent's namespace. Each link's
+/// envelope stands under the link's id.
+#[must_use]
+pub fn carrier_name(peering: &str) -> String {
+    format!("peering-{peering}")
 }
 
 /// Name of the `ManifestWork` of one peering in a member's cluster namespace.
@@ -125,7 +123,8 @@ mod tests {
         assert_eq!(id, "1244d3bc6c53866b576a23659f450d97");
         assert_eq!(link_name("east-west", "peer-token", "east", &id), "east-west-peer-token-east-1244d3bc6c");
         assert_eq!(export_name("east-west", "peer-token", "east"), "east-west-peer-token-889e6b6012");
-        assert_eq!(carrier_name(&id), format!("peer-{id}"));
+        assert_eq!(bundle_id("east-west", "ca", "west"), "a368f7122cb95eb2dbcd72663e74c3be");
+        assert_eq!(carrier_name("east-west"), "peering-east-west");
         assert_eq!(work_name("east-west"), "peering-east-west");
         assert_eq!(role_name("east-west"), "token-exchange-agent:east-west");
         assert_eq!(key_fingerprint(&[7; 32]), "SHA256:4bb06f8e4e3a7715d201d573d0aa4237");

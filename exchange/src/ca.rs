@@ -1,0 +1,194 @@
+//! CA bundles: reading PEM that people have edited by hand, and the union of what several clusters trust.
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use peering_api::names::hex;
+use rustls_pki_types::{CertificateDer, pem::PemObject};
+use sha2::{Digest, Sha256};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+const END: &str = "-----END CERTIFICATE-----";
+
+/// One valid certificate of a bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// Lower-case hex SHA-256 of the DER form.
+    pub fingerprint: String,
+    /// Subject, for people.
+    pub subject: String,
+    /// End of validity.
+    pub not_after: Timestamp,
+    /// The PEM block, lines normalised.
+    pub pem: String,
+}
+
+/// A block of a bundle that is not a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    /// Position among the blocks of the bundle, from 1.
+    pub position: usize,
+    /// What is wrong with it.
+    pub problem: &'static str,
+}
+
+/// What was found in a PEM text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parsed {
+    /// The valid certificates, in order of appearance, each once.
+    pub certificates: Vec<Certificate>,
+    /// The blocks that could not be read.
+    pub malformed: Vec<Malformed>,
+}
+
+/// Reads all certificates of a PEM text. A malformed block is named and does not keep the others out; text between
+/// blocks (comments) and blocks of other types are skipped.
+#[must_use]
+pub fn parse(bytes: &[u8]) -> Parsed {
+    let text = String::from_utf8_lossy(bytes);
+    let mut parsed = Parsed::default();
+    let mut seen = BTreeSet::new();
+    for (index, block) in text.split(BEGIN).skip(1).enumerate() {
+        match certificate(block) {
+            Ok(certificate) if seen.insert(certificate.fingerprint.clone()) => parsed.certificates.push(certificate),
+            Ok(_) => {}
+            Err(problem) => parsed.malformed.push(Malformed { position: index + 1, problem }),
+        }
+    }
+    parsed
+}
+
+/// Reads what follows one BEGIN line.
+fn certificate(block: &str) -> Result<Certificate, &'static str> {
+    let Some((body, _)) = block.split_once(END) else { return Err("its END line is missing") };
+    let der = CertificateDer::from_pem_slice(format!("{BEGIN}{body}{END}\n").as_bytes()).map_err(|_| "it is not valid base64")?;
+    let (rest, x509) = X509Certificate::from_der(&der).map_err(|_| "it is not an X.509 certificate")?;
+    if !rest.is_empty() {
+        return Err("bytes follow the certificate");
+    }
+    let not_after = Timestamp::from_second(x509.validity().not_after.timestamp()).map_err(|_| "its validity is out of range")?;
+    let body = body.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");
+    Ok(Certificate {
+        fingerprint: hex(&Sha256::digest(&der)),
+        subject: x509.subject().to_string(),
+        not_after,
+        pem: format!("{BEGIN}\n{body}\n{END}\n"),
+    })
+}
+
+/// The union of what members hand over and what stands in the target already.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Union {
+    /// The bundle: sorted by subject and fingerprint, each certificate once.
+    pub pem: String,
+    /// Fingerprints of the certificates that are there because of the members.
+    pub ours: BTreeSet<String>,
+    /// How many certificates were left out because they have expired.
+    pub expired: usize,
+    /// When the first of the members' certificates expires: the union is to be formed again then.
+    pub next_expiry: Option<Timestamp>,
+}
+
+/// Unites the members' certificates with the foreign ones in the target.
+///
+/// `before` are the fingerprints that earlier passes put into the target: of those, only what members still hand over
+/// stays. Everything else in the target is foreign and kept. Members' certificates that have expired are dropped.
+#[must_use]
+pub fn unite(members: &[Certificate], target: &[Certificate], before: &BTreeSet<String>, now: Timestamp) -> Union {
+    let foreign = target.iter().filter(|certificate| !before.contains(&certificate.fingerprint));
+    let foreign: BTreeMap<_, _> = foreign.map(|certificate| (sort_key(certificate), certificate)).collect();
+    let (live, dead): (Vec<_>, Vec<_>) = members.iter().partition(|certificate| certificate.not_after > now);
+    let live: BTreeMap<_, _> = live.into_iter().map(|certificate| (sort_key(certificate), certificate)).collect();
+    // A certificate that was there before us stays foreign: it must outlive the link.
+    let ours = live.iter().filter(|(key, _)| !foreign.contains_key(*key)).map(|(_, ours)| ours.fingerprint.clone()).collect();
+    let dead: BTreeSet<_> = dead.into_iter().map(sort_key).collect();
+    let next_expiry = live.values().map(|certificate| certificate.not_after).min();
+    let all: BTreeMap<_, _> = foreign.into_iter().chain(live).collect();
+    Union { pem: all.into_values().map(|certificate| certificate.pem.as_str()).collect(), ours, expired: dead.len(), next_expiry }
+}
+
+fn sort_key(certificate: &Certificate) -> (&str, &str) {
+    (&certificate.subject, &certificate.fingerprint)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A self-signed CA that ends in the given year.
+    pub(crate) fn ca(name: &str, until: i32) -> String {
+        let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
+        params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
+    }
+
+    fn one(pem: &str) -> Certificate {
+        parse(pem.as_bytes()).certificates.remove(0)
+    }
+
+    fn now() -> Timestamp {
+        "2026-11-21T00:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn the_bad_one_is_named_and_the_rest_is_read() {
+        let (a, b) = (ca("a", 2030), ca("b", 2031));
+        let broken = format!("{BEGIN}\nAAAA\n{END}\n");
+        let garbage = format!("{BEGIN}\n!!!\n{END}\n");
+        let cut = format!("{BEGIN}\nAAAA\n");
+        let parsed = parse(format!("# comment\n{a}{broken}{b}{garbage}{a}{cut}").as_bytes());
+        assert_eq!(parsed.certificates.iter().map(|c| c.subject.as_str()).collect::<Vec<_>>(), ["CN=a", "CN=b"]);
+        assert_eq!(parsed.malformed.iter().map(|m| m.position).collect::<Vec<_>>(), [2, 4, 6]);
+        assert_eq!(parsed.malformed[0].problem, "it is not an X.509 certificate");
+        assert_eq!(parsed.malformed[2].problem, "its END line is missing");
+    }
+
+    #[test]
+    fn windows_line_ends_give_the_same_certificate() {
+        let a = ca("a", 2030);
+        assert_eq!(one(&a), one(&a.replace('\n', "\r\n")));
+    }
+
+    #[test]
+    fn union_is_sorted_deduplicated_and_stable() {
+        let (a, b) = (one(&ca("a", 2030)), one(&ca("b", 2031)));
+        let union = unite(&[b.clone(), a.clone(), b.clone()], &[], &BTreeSet::new(), now());
+        assert_eq!(union.pem, format!("{}{}", a.pem, b.pem));
+        assert_eq!(union.ours, BTreeSet::from([a.fingerprint.clone(), b.fingerprint.clone()]));
+        assert_eq!(union.next_expiry, Some(a.not_after));
+        let written = parse(union.pem.as_bytes()).certificates;
+        assert_eq!(unite(&[a, b], &written, &union.ours, now()), union, "a second pass changes nothing");
+    }
+
+    #[test]
+    fn expired_ones_are_dropped_and_foreign_ones_kept() {
+        let (live, dead, foreign) = (one(&ca("live", 2030)), one(&ca("dead", 2021)), one(&ca("foreign", 2021)));
+        let union = unite(&[live.clone(), dead], std::slice::from_ref(&foreign), &BTreeSet::new(), now());
+        assert_eq!(union.pem, format!("{}{}", foreign.pem, live.pem));
+        assert_eq!(union.expired, 1);
+        let after = unite(&[], &parse(union.pem.as_bytes()).certificates, &union.ours, now());
+        assert_eq!(after.pem, foreign.pem, "withdrawal takes out ours only");
+    }
+
+    #[test]
+    fn what_was_there_before_us_stays_foreign() {
+        let shared = one(&ca("shared", 2030));
+        let union = unite(&[shared.clone(), shared.clone()], std::slice::from_ref(&shared), &BTreeSet::new(), now());
+        assert!(union.ours.is_empty());
+        let after = unite(&[], &parse(union.pem.as_bytes()).certificates, &union.ours, now());
+        assert_eq!(after.pem, shared.pem);
+    }
+
+    #[test]
+    fn a_certificate_that_a_member_no_longer_hands_over_leaves() {
+        let (old, new) = (one(&ca("ca", 2030)), one(&ca("ca", 2031)));
+        let first = unite(std::slice::from_ref(&old), &[], &BTreeSet::new(), now());
+        let target = parse(first.pem.as_bytes()).certificates;
+        let second = unite(std::slice::from_ref(&new), &target, &first.ours, now());
+        assert_eq!(second.pem, new.pem);
+    }
+}
