@@ -1,1 +1,2 @@
-//! Placeholder.
+//! The Open Cluster Management addon framework for Rust.
+pub mod runtime;

@@ -1,0 +1,156 @@
+//! The few writes which controllers make, each one request: apply, JSON patch, delete.
+use std::fmt::Debug;
+
+use json_patch::{
+    AddOperation, Patch as JsonPatch, PatchOperation, RemoveOperation, TestOperation, jsonptr::PointerBuf,
+};
+use peering_api::kube::{
+    self, Api, Resource, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+/// Creates or changes an object by server-side apply: `manager` owns exactly the fields in `object`.
+pub async fn apply<K>(api: &Api<K>, name: &str, manager: &str, object: &impl Serialize) -> Result<K, kube::Error>
+where
+    K: Clone + Debug + DeserializeOwned,
+{
+    let body = serde_json::to_value(object).map_err(kube::Error::SerdeError)?;
+    api.patch(name, &PatchParams::apply(manager).force(), &Patch::Apply(body))
+        .await
+}
+
+/// Deletes exactly this object: one which took its name meanwhile stays. Gone already is fine; returns whether it was there.
+pub async fn delete<K>(api: &Api<K>, object: &K) -> Result<bool, kube::Error>
+where
+    K: Resource + Clone + Debug + DeserializeOwned,
+{
+    let preconditions = Preconditions {
+        uid: object.uid(),
+        resource_version: None,
+    };
+    let params = DeleteParams {
+        preconditions: Some(preconditions),
+        ..DeleteParams::default()
+    };
+    match api.delete(&object.name_any(), &params).await {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
+        // With a uid precondition, 409 says that the name belongs to another object.
+        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Adds (`present`) or removes a finalizer; does nothing if that is so already. Returns whether it wrote.
+///
+/// The patch tests the list it was computed from: if another writer changed it meanwhile, the API server refuses (422) and
+/// the caller tries again with what the watch brings.
+pub async fn finalizer<K>(api: &Api<K>, object: &K, finalizer: &str, present: bool) -> Result<bool, kube::Error>
+where
+    K: Resource + Clone + Debug + DeserializeOwned,
+{
+    let Some(patch) = finalizer_patch(object.finalizers(), object.uid().as_deref(), finalizer, present) else {
+        return Ok(false);
+    };
+    match api
+        .patch(&object.name_any(), &PatchParams::default(), &Patch::Json::<()>(patch))
+        .await
+    {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.is_not_found() && !present => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn finalizer_patch(existing: &[String], uid: Option<&str>, finalizer: &str, present: bool) -> Option<JsonPatch> {
+    let position = existing.iter().position(|known| known == finalizer);
+    let mut operations = vec![];
+    if let Some(uid) = uid {
+        operations.push(test(&["metadata", "uid"], json!(uid)));
+    }
+    match (position, present) {
+        (Some(_), true) | (None, false) => return None,
+        // A test against a missing list would fail, and `add` to it too: make the list.
+        (None, true) if existing.is_empty() => {
+            operations.push(test(&["metadata", "finalizers"], Value::Null));
+            operations.push(add(&["metadata", "finalizers"], json!([finalizer])));
+        }
+        (None, true) => {
+            operations.push(test(&["metadata", "finalizers"], json!(existing)));
+            operations.push(add(&["metadata", "finalizers", "-"], json!(finalizer)));
+        }
+        (Some(index), false) => {
+            let index = index.to_string();
+            operations.push(test(&["metadata", "finalizers", &index], json!(finalizer)));
+            operations.push(PatchOperation::Remove(RemoveOperation {
+                path: pointer(&["metadata", "finalizers", &index]),
+            }));
+        }
+    }
+    Some(JsonPatch(operations))
+}
+
+fn test(path: &[&str], value: Value) -> PatchOperation {
+    PatchOperation::Test(TestOperation {
+        path: pointer(path),
+        value,
+    })
+}
+
+fn add(path: &[&str], value: Value) -> PatchOperation {
+    PatchOperation::Add(AddOperation {
+        path: pointer(path),
+        value,
+    })
+}
+
+fn pointer(path: &[&str]) -> PointerBuf {
+    PointerBuf::from_tokens(path.iter().copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patched(existing: Option<Value>, present: bool) -> Option<Value> {
+        let mut object = json!({"metadata": {"uid": "u"}});
+        if let Some(existing) = &existing {
+            object["metadata"]["finalizers"] = existing.clone();
+        }
+        let list: Vec<String> = existing
+            .map(|list| serde_json::from_value(list).unwrap())
+            .unwrap_or_default();
+        let patch = finalizer_patch(&list, Some("u"), "ours", present)?;
+        // The API server's library takes a test for null as true when the path is missing; json-patch does not.
+        let operations = patch
+            .0
+            .into_iter()
+            .filter(|operation| !matches!(operation, PatchOperation::Test(test) if test.value.is_null()));
+        json_patch::patch(&mut object, &operations.collect::<Vec<_>>()).unwrap();
+        Some(object["metadata"]["finalizers"].clone())
+    }
+
+    #[test]
+    fn finalizers_are_added_and_removed_beside_others() {
+        assert_eq!(patched(None, true), Some(json!(["ours"])));
+        assert_eq!(patched(Some(json!(["theirs"])), true), Some(json!(["theirs", "ours"])));
+        assert_eq!(patched(Some(json!(["theirs", "ours"])), true), None);
+        assert_eq!(
+            patched(Some(json!(["theirs", "ours", "more"])), false),
+            Some(json!(["theirs", "more"]))
+        );
+        assert_eq!(patched(Some(json!(["theirs"])), false), None);
+        assert_eq!(patched(None, false), None);
+    }
+
+    #[test]
+    fn a_patch_for_another_object_or_list_is_refused() {
+        let patch = finalizer_patch(&["theirs".into()], Some("u"), "ours", true).unwrap();
+        let mut other = json!({"metadata": {"uid": "v", "finalizers": ["theirs"]}});
+        assert!(json_patch::patch(&mut other, &patch).is_err());
+        let mut changed = json!({"metadata": {"uid": "u", "finalizers": ["theirs", "more"]}});
+        assert!(json_patch::patch(&mut changed, &patch).is_err());
+    }
+}
