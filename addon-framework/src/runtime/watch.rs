@@ -281,7 +281,7 @@ where
     }
 
     fn apply(&mut self, event: Event<K>) {
-        let event = event.modify(|object| object.managed_fields_mut().clear());
+        let event = event.modify(|object| object.meta_mut().managed_fields = None);
         match &event {
             Event::Init | Event::InitApply(_) => {
                 self.health.listed = false;

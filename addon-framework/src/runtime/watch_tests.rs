@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 
 use super::*;
 
+/// When which path was requested.
+type Requests = Arc<Mutex<Vec<(Instant, String)>>>;
+
 /// One answer of the scripted API server.
 enum Answer {
     /// A status code and a body: a list, or an error.
@@ -55,7 +58,7 @@ fn gone() -> Value {
 }
 
 /// A client whose requests are answered in order; when the script is over, they hang. Also the times and queries seen.
-fn scripted(script: Vec<Answer>) -> (Client, Arc<Mutex<Vec<(Instant, String)>>>) {
+fn scripted(script: Vec<Answer>) -> (Client, Requests) {
     let script = Arc::new(Mutex::new(VecDeque::from(script)));
     let seen = Arc::new(Mutex::new(Vec::new()));
     let log = seen.clone();
@@ -65,7 +68,13 @@ fn scripted(script: Vec<Answer>) -> (Client, Arc<Mutex<Vec<(Instant, String)>>>)
         async move {
             let (code, body) = match answer {
                 Answer::Json(code, body) => (code, body.to_string()),
-                Answer::Events(events) => (200, events.iter().map(|event| format!("{event}\n")).collect()),
+                Answer::Events(events) => (
+                    200,
+                    events
+                        .iter()
+                        .flat_map(|event| [event.to_string(), "\n".to_owned()])
+                        .collect(),
+                ),
                 Answer::Hang => std::future::pending().await,
             };
             Ok::<_, Infallible>(
@@ -82,7 +91,7 @@ fn scripted(script: Vec<Answer>) -> (Client, Arc<Mutex<Vec<(Instant, String)>>>)
 struct Running {
     watch: Watch<ConfigMap>,
     touched: Arc<Mutex<Vec<String>>>,
-    seen: Arc<Mutex<Vec<(Instant, String)>>>,
+    seen: Requests,
     tasks: TaskTracker,
 }
 
@@ -164,9 +173,8 @@ async fn tells_changes_and_deletes() {
         ]),
     ]);
     running.watch.ready().await;
-    running.touched();
     sleep(Duration::from_secs(1)).await;
-    assert_eq!(running.touched(), ["a", "b", "c"]);
+    assert_eq!(running.touched(), ["a", "a", "b", "b", "c"]);
     assert_eq!(running.watch.store.len(), 2);
 }
 
