@@ -121,8 +121,14 @@ mod tests {
     fn vectors() {
         let id = link_id("east-west", "peer-token", "east", "west");
         assert_eq!(id, "1244d3bc6c53866b576a23659f450d97");
-        assert_eq!(link_name("east-west", "peer-token", "east", &id), "east-west-peer-token-east-1244d3bc6c");
-        assert_eq!(export_name("east-west", "peer-token", "east"), "east-west-peer-token-889e6b6012");
+        assert_eq!(
+            link_name("east-west", "peer-token", "east", &id),
+            "east-west-peer-token-east-1244d3bc6c"
+        );
+        assert_eq!(
+            export_name("east-west", "peer-token", "east"),
+            "east-west-peer-token-889e6b6012"
+        );
         assert_eq!(bundle_id("east-west", "ca", "west"), "a368f7122cb95eb2dbcd72663e74c3be");
         assert_eq!(carrier_name("east-west"), "peering-east-west");
         assert_eq!(work_name("east-west"), "peering-east-west");

@@ -52,7 +52,10 @@ pub fn parse(bytes: &[u8]) -> Parsed {
         match certificate(block) {
             Ok(certificate) if seen.insert(certificate.fingerprint.clone()) => parsed.certificates.push(certificate),
             Ok(_) => {}
-            Err(problem) => parsed.malformed.push(Malformed { position: index + 1, problem }),
+            Err(problem) => parsed.malformed.push(Malformed {
+                position: index + 1,
+                problem,
+            }),
         }
     }
     parsed
@@ -60,14 +63,23 @@ pub fn parse(bytes: &[u8]) -> Parsed {
 
 /// Reads what follows one BEGIN line.
 fn certificate(block: &str) -> Result<Certificate, &'static str> {
-    let Some((body, _)) = block.split_once(END) else { return Err("its END line is missing") };
-    let der = CertificateDer::from_pem_slice(format!("{BEGIN}{body}{END}\n").as_bytes()).map_err(|_| "it is not valid base64")?;
+    let Some((body, _)) = block.split_once(END) else {
+        return Err("its END line is missing");
+    };
+    let der = CertificateDer::from_pem_slice(format!("{BEGIN}{body}{END}\n").as_bytes())
+        .map_err(|_| "it is not valid base64")?;
     let (rest, x509) = X509Certificate::from_der(&der).map_err(|_| "it is not an X.509 certificate")?;
     if !rest.is_empty() {
         return Err("bytes follow the certificate");
     }
-    let not_after = Timestamp::from_second(x509.validity().not_after.timestamp()).map_err(|_| "its validity is out of range")?;
-    let body = body.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");
+    let not_after =
+        Timestamp::from_second(x509.validity().not_after.timestamp()).map_err(|_| "its validity is out of range")?;
+    let body = body
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join("\n");
     Ok(Certificate {
         fingerprint: hex(&Sha256::digest(&der)),
         subject: x509.subject().to_string(),
@@ -95,16 +107,32 @@ pub struct Union {
 /// stays. Everything else in the target is foreign and kept. Members' certificates that have expired are dropped.
 #[must_use]
 pub fn unite(members: &[Certificate], target: &[Certificate], before: &BTreeSet<String>, now: Timestamp) -> Union {
-    let foreign = target.iter().filter(|certificate| !before.contains(&certificate.fingerprint));
-    let foreign: BTreeMap<_, _> = foreign.map(|certificate| (sort_key(certificate), certificate)).collect();
+    let foreign = target
+        .iter()
+        .filter(|certificate| !before.contains(&certificate.fingerprint));
+    let foreign: BTreeMap<_, _> = foreign
+        .map(|certificate| (sort_key(certificate), certificate))
+        .collect();
     let (live, dead): (Vec<_>, Vec<_>) = members.iter().partition(|certificate| certificate.not_after > now);
-    let live: BTreeMap<_, _> = live.into_iter().map(|certificate| (sort_key(certificate), certificate)).collect();
+    let live: BTreeMap<_, _> = live
+        .into_iter()
+        .map(|certificate| (sort_key(certificate), certificate))
+        .collect();
     // A certificate that was there before us stays foreign: it must outlive the link.
-    let ours = live.iter().filter(|(key, _)| !foreign.contains_key(*key)).map(|(_, ours)| ours.fingerprint.clone()).collect();
+    let ours = live
+        .iter()
+        .filter(|(key, _)| !foreign.contains_key(*key))
+        .map(|(_, ours)| ours.fingerprint.clone())
+        .collect();
     let dead: BTreeSet<_> = dead.into_iter().map(sort_key).collect();
     let next_expiry = live.values().map(|certificate| certificate.not_after).min();
     let all: BTreeMap<_, _> = foreign.into_iter().chain(live).collect();
-    Union { pem: all.into_values().map(|certificate| certificate.pem.as_str()).collect(), ours, expired: dead.len(), next_expiry }
+    Union {
+        pem: all.into_values().map(|certificate| certificate.pem.as_str()).collect(),
+        ours,
+        expired: dead.len(),
+        next_expiry,
+    }
 }
 
 fn sort_key(certificate: &Certificate) -> (&str, &str) {
@@ -141,8 +169,18 @@ pub(crate) mod tests {
         let garbage = format!("{BEGIN}\n!!!\n{END}\n");
         let cut = format!("{BEGIN}\nAAAA\n");
         let parsed = parse(format!("# comment\n{a}{broken}{b}{garbage}{a}{cut}").as_bytes());
-        assert_eq!(parsed.certificates.iter().map(|c| c.subject.as_str()).collect::<Vec<_>>(), ["CN=a", "CN=b"]);
-        assert_eq!(parsed.malformed.iter().map(|m| m.position).collect::<Vec<_>>(), [2, 4, 6]);
+        assert_eq!(
+            parsed
+                .certificates
+                .iter()
+                .map(|c| c.subject.as_str())
+                .collect::<Vec<_>>(),
+            ["CN=a", "CN=b"]
+        );
+        assert_eq!(
+            parsed.malformed.iter().map(|m| m.position).collect::<Vec<_>>(),
+            [2, 4, 6]
+        );
         assert_eq!(parsed.malformed[0].problem, "it is not an X.509 certificate");
         assert_eq!(parsed.malformed[2].problem, "its END line is missing");
     }
@@ -158,16 +196,32 @@ pub(crate) mod tests {
         let (a, b) = (one(&ca("a", 2030)), one(&ca("b", 2031)));
         let union = unite(&[b.clone(), a.clone(), b.clone()], &[], &BTreeSet::new(), now());
         assert_eq!(union.pem, format!("{}{}", a.pem, b.pem));
-        assert_eq!(union.ours, BTreeSet::from([a.fingerprint.clone(), b.fingerprint.clone()]));
+        assert_eq!(
+            union.ours,
+            BTreeSet::from([a.fingerprint.clone(), b.fingerprint.clone()])
+        );
         assert_eq!(union.next_expiry, Some(a.not_after));
         let written = parse(union.pem.as_bytes()).certificates;
-        assert_eq!(unite(&[a, b], &written, &union.ours, now()), union, "a second pass changes nothing");
+        assert_eq!(
+            unite(&[a, b], &written, &union.ours, now()),
+            union,
+            "a second pass changes nothing"
+        );
     }
 
     #[test]
     fn expired_ones_are_dropped_and_foreign_ones_kept() {
-        let (live, dead, foreign) = (one(&ca("live", 2030)), one(&ca("dead", 2021)), one(&ca("foreign", 2021)));
-        let union = unite(&[live.clone(), dead], std::slice::from_ref(&foreign), &BTreeSet::new(), now());
+        let (live, dead, foreign) = (
+            one(&ca("live", 2030)),
+            one(&ca("dead", 2021)),
+            one(&ca("foreign", 2021)),
+        );
+        let union = unite(
+            &[live.clone(), dead],
+            std::slice::from_ref(&foreign),
+            &BTreeSet::new(),
+            now(),
+        );
         assert_eq!(union.pem, format!("{}{}", foreign.pem, live.pem));
         assert_eq!(union.expired, 1);
         let after = unite(&[], &parse(union.pem.as_bytes()).certificates, &union.ours, now());
@@ -177,7 +231,12 @@ pub(crate) mod tests {
     #[test]
     fn what_was_there_before_us_stays_foreign() {
         let shared = one(&ca("shared", 2030));
-        let union = unite(&[shared.clone(), shared.clone()], std::slice::from_ref(&shared), &BTreeSet::new(), now());
+        let union = unite(
+            &[shared.clone(), shared.clone()],
+            std::slice::from_ref(&shared),
+            &BTreeSet::new(),
+            now(),
+        );
         assert!(union.ours.is_empty());
         let after = unite(&[], &parse(union.pem.as_bytes()).certificates, &union.ours, now());
         assert_eq!(after.pem, shared.pem);

@@ -46,8 +46,15 @@ impl Content {
     /// The canonical bytes.
     #[must_use]
     pub fn encode(&self) -> Sensitive {
-        let data = self.data.iter().map(|(key, value)| (key.clone(), BASE64_STANDARD.encode(value.expose()))).collect();
-        let encoded = Encoded { type_: self.type_.clone(), data };
+        let data = self
+            .data
+            .iter()
+            .map(|(key, value)| (key.clone(), BASE64_STANDARD.encode(value.expose())))
+            .collect();
+        let encoded = Encoded {
+            type_: self.type_.clone(),
+            data,
+        };
         // A map of strings always serialises.
         serde_json::to_vec(&encoded).unwrap_or_default().into()
     }
@@ -60,13 +67,20 @@ impl Content {
             let value = BASE64_STANDARD.decode(value).map_err(|_| ContentError::Format)?;
             data.insert(key.clone(), value.into());
         }
-        Ok(Self { type_: encoded.type_.clone(), data })
+        Ok(Self {
+            type_: encoded.type_.clone(),
+            data,
+        })
     }
 
     /// When the first certificate in the content expires; `None` where there is none.
     #[must_use]
     pub fn expires_at(&self) -> Option<Timestamp> {
-        self.data.values().flat_map(|value| ca::parse(value.expose()).certificates).map(|certificate| certificate.not_after).min()
+        self.data
+            .values()
+            .flat_map(|value| ca::parse(value.expose()).certificates)
+            .map(|certificate| certificate.not_after)
+            .min()
     }
 
     /// All values one after another, for a CA bundle whose keys mean nothing.
@@ -86,8 +100,14 @@ mod tests {
     use super::*;
 
     fn content() -> Content {
-        let data = [("b".to_owned(), b"\x00\xff".to_vec().into()), ("a".to_owned(), b"1".to_vec().into())];
-        Content { type_: Some("Opaque".to_owned()), data: data.into() }
+        let data = [
+            ("b".to_owned(), b"\x00\xff".to_vec().into()),
+            ("a".to_owned(), b"1".to_vec().into()),
+        ];
+        Content {
+            type_: Some("Opaque".to_owned()),
+            data: data.into(),
+        }
     }
 
     #[test]
@@ -99,7 +119,13 @@ mod tests {
 
     #[test]
     fn other_bytes_are_refused() {
-        for bytes in [&b""[..], b"{}", br#"{"data":{"a":"?"}}"#, br#"{"data":{},"more":1}"#, b"\xff"] {
+        for bytes in [
+            &b""[..],
+            b"{}",
+            br#"{"data":{"a":"?"}}"#,
+            br#"{"data":{},"more":1}"#,
+            b"\xff",
+        ] {
             assert_eq!(Content::decode(bytes), Err(ContentError::Format), "{bytes:?}");
         }
     }

@@ -150,15 +150,30 @@ pub fn seal(
 
 /// Wraps public content.
 pub fn plain(revision: i64, hash: &str, content: &Sensitive) -> Result<Vec<u8>, EnvelopeError> {
-    let header = Header { link: None, revision, hash: hash.to_owned(), recipient: None };
+    let header = Header {
+        link: None,
+        revision,
+        hash: hash.to_owned(),
+        recipient: None,
+    };
     let mut bytes = prefix(MODE_PLAIN, &header)?;
     bytes.extend_from_slice(content.expose());
     Ok(bytes)
 }
 
-/// The parts of an envelope: mode, header, everything that is authenticated along, and the rest.
-fn split(bytes: &[u8]) -> Result<(u8, Header, &[u8], &[u8]), EnvelopeError> {
-    let Some((start, rest)) = bytes.split_at_checked(PREFIX) else { return Err(EnvelopeError::Damaged("it is too short")) };
+/// The parts of an envelope.
+struct Parts<'a> {
+    mode: u8,
+    header: Header,
+    /// Everything in front of the body, authenticated along with it.
+    front: &'a [u8],
+    body: &'a [u8],
+}
+
+fn split(bytes: &[u8]) -> Result<Parts<'_>, EnvelopeError> {
+    let Some((start, rest)) = bytes.split_at_checked(PREFIX) else {
+        return Err(EnvelopeError::Damaged("it is too short"));
+    };
     if &start[..4] != MAGIC {
         return Err(EnvelopeError::Damaged("it does not start as an envelope does"));
     }
@@ -170,25 +185,41 @@ fn split(bytes: &[u8]) -> Result<(u8, Header, &[u8], &[u8]), EnvelopeError> {
         return Err(EnvelopeError::Damaged("its header is cut short"));
     };
     let header = serde_json::from_slice(header).map_err(|_| EnvelopeError::Damaged("its header cannot be read"))?;
-    Ok((start[5], header, &bytes[..PREFIX + length], body))
+    Ok(Parts {
+        mode: start[5],
+        header,
+        front: &bytes[..PREFIX + length],
+        body,
+    })
 }
 
 fn expect_mode(seen: u8, expected: u8) -> Result<(), EnvelopeError> {
     let name = |mode| if mode == MODE_SEALED { "sealed" } else { "plain" };
     match seen {
         MODE_PLAIN | MODE_SEALED if seen == expected => Ok(()),
-        MODE_PLAIN | MODE_SEALED => Err(EnvelopeError::WrongMode { expected: name(expected), seen: name(seen) }),
+        MODE_PLAIN | MODE_SEALED => Err(EnvelopeError::WrongMode {
+            expected: name(expected),
+            seen: name(seen),
+        }),
         _ => Err(EnvelopeError::Damaged("its mode is unknown")),
     }
 }
 
 /// Opens a sealed envelope that must belong to `link`, come from `sender` and be sealed to `recipient`.
 pub fn open(bytes: &[u8], link: &str, sender: &PublicKey, recipient: &KeyPair) -> Result<Opened, EnvelopeError> {
-    let (mode, header, authenticated, body) = split(bytes)?;
+    let Parts {
+        mode,
+        header,
+        front,
+        body,
+    } = split(bytes)?;
     expect_mode(mode, MODE_SEALED)?;
     let seen = header.link.unwrap_or_default();
     if seen != link {
-        return Err(EnvelopeError::WrongLink { expected: link.to_owned(), seen });
+        return Err(EnvelopeError::WrongLink {
+            expected: link.to_owned(),
+            seen,
+        });
     }
     let (expected, seen) = (recipient.public().fingerprint(), header.recipient.unwrap_or_default());
     if seen != expected {
@@ -197,7 +228,9 @@ pub fn open(bytes: &[u8], link: &str, sender: &PublicKey, recipient: &KeyPair) -
     let Some((encapsulated, ciphertext)) = body.split_at_checked(ENCAPSULATED) else {
         return Err(EnvelopeError::Damaged("it is cut short"));
     };
-    let forged = || EnvelopeError::Forged { sender: sender.fingerprint() };
+    let forged = || EnvelopeError::Forged {
+        sender: sender.fingerprint(),
+    };
     let encapsulated = <Kem as hpke::Kem>::EncappedKey::from_bytes(encapsulated).map_err(|_| forged())?;
     let content = single_shot_open::<ChaCha20Poly1305, HkdfSha256, Kem>(
         &OpModeR::Auth(sender.hpke()?),
@@ -205,17 +238,25 @@ pub fn open(bytes: &[u8], link: &str, sender: &PublicKey, recipient: &KeyPair) -
         &encapsulated,
         &info(link, header.revision),
         ciphertext,
-        authenticated,
+        front,
     )
     .map_err(|_| forged())?;
-    Ok(Opened { revision: header.revision, hash: header.hash, content: content.into() })
+    Ok(Opened {
+        revision: header.revision,
+        hash: header.hash,
+        content: content.into(),
+    })
 }
 
 /// Opens a plain envelope.
 pub fn open_plain(bytes: &[u8]) -> Result<Opened, EnvelopeError> {
-    let (mode, header, _, body) = split(bytes)?;
+    let Parts { mode, header, body, .. } = split(bytes)?;
     expect_mode(mode, MODE_PLAIN)?;
-    Ok(Opened { revision: header.revision, hash: header.hash, content: body.to_vec().into() })
+    Ok(Opened {
+        revision: header.revision,
+        hash: header.hash,
+        content: body.to_vec().into(),
+    })
 }
 
 #[cfg(test)]
@@ -250,17 +291,38 @@ mod tests {
     impl hpke::rand_core::TryCryptoRng for Counter {}
 
     fn sealed(content: &[u8]) -> Vec<u8> {
-        seal(LINK, 42, "hash", &content.to_vec().into(), &pair(1), pair(2).public(), &mut Counter(0)).unwrap()
+        seal(
+            LINK,
+            42,
+            "hash",
+            &content.to_vec().into(),
+            &pair(1),
+            pair(2).public(),
+            &mut Counter(0),
+        )
+        .unwrap()
     }
 
     #[test]
     fn a_sealed_envelope_opens_for_its_recipient_only() {
         let bytes = sealed(b"secret");
         let opened = open(&bytes, LINK, pair(1).public(), &pair(2)).unwrap();
-        assert_eq!((opened.revision, opened.hash.as_str(), opened.content.expose()), (42, "hash", &b"secret"[..]));
-        assert!(matches!(open(&bytes, LINK, pair(1).public(), &pair(3)), Err(EnvelopeError::WrongKey { .. })));
-        assert!(matches!(open(&bytes, LINK, pair(3).public(), &pair(2)), Err(EnvelopeError::Forged { .. })));
-        assert!(matches!(open(&bytes, "other", pair(1).public(), &pair(2)), Err(EnvelopeError::WrongLink { .. })));
+        assert_eq!(
+            (opened.revision, opened.hash.as_str(), opened.content.expose()),
+            (42, "hash", &b"secret"[..])
+        );
+        assert!(matches!(
+            open(&bytes, LINK, pair(1).public(), &pair(3)),
+            Err(EnvelopeError::WrongKey { .. })
+        ));
+        assert!(matches!(
+            open(&bytes, LINK, pair(3).public(), &pair(2)),
+            Err(EnvelopeError::Forged { .. })
+        ));
+        assert!(matches!(
+            open(&bytes, "other", pair(1).public(), &pair(2)),
+            Err(EnvelopeError::WrongLink { .. })
+        ));
         assert!(matches!(open_plain(&bytes), Err(EnvelopeError::WrongMode { .. })));
     }
 
@@ -278,7 +340,10 @@ mod tests {
         assert_eq!(&bytes[10..10 + header.len()], header);
         let mut newer = bytes;
         newer[4] = 2;
-        assert!(matches!(open(&newer, LINK, pair(1).public(), &pair(2)), Err(EnvelopeError::UnknownVersion(2))));
+        assert!(matches!(
+            open(&newer, LINK, pair(1).public(), &pair(2)),
+            Err(EnvelopeError::UnknownVersion(2))
+        ));
     }
 
     #[test]
@@ -287,8 +352,14 @@ mod tests {
         for place in 0..bytes.len() {
             let mut altered = bytes.clone();
             altered[place] ^= 1;
-            assert!(open(&altered, LINK, pair(1).public(), &pair(2)).is_err(), "bit flipped in byte {place}");
-            assert!(open(&bytes[..place], LINK, pair(1).public(), &pair(2)).is_err(), "cut at {place}");
+            assert!(
+                open(&altered, LINK, pair(1).public(), &pair(2)).is_err(),
+                "bit flipped in byte {place}"
+            );
+            assert!(
+                open(&bytes[..place], LINK, pair(1).public(), &pair(2)).is_err(),
+                "cut at {place}"
+            );
         }
     }
 
@@ -297,7 +368,10 @@ mod tests {
         let bytes = plain(7, "hash", &b"public".to_vec().into()).unwrap();
         let opened = open_plain(&bytes).unwrap();
         assert_eq!((opened.revision, opened.content.expose()), (7, &b"public"[..]));
-        assert!(matches!(open(&bytes, LINK, pair(1).public(), &pair(2)), Err(EnvelopeError::WrongMode { .. })));
+        assert!(matches!(
+            open(&bytes, LINK, pair(1).public(), &pair(2)),
+            Err(EnvelopeError::WrongMode { .. })
+        ));
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! Key pairs of members: X25519, used by HPKE both to seal to a member and to authenticate it as the sender.
 use base64::{Engine, prelude::BASE64_STANDARD};
-use hpke::{Deserializable, Kem as _, Serializable, kem::X25519HkdfSha256, rand_core::CryptoRng};
 use hmac::{Hmac, KeyInit, Mac};
+use hpke::{Deserializable, Kem as _, Serializable, kem::X25519HkdfSha256, rand_core::CryptoRng};
 use peering_api::{Sensitive, names};
 use sha2::Sha256;
 use thiserror::Error;
@@ -67,13 +67,20 @@ impl KeyPair {
     /// Makes a new key pair from the given source of randomness.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
         let (private, public) = Kem::gen_keypair_with_rng(rng);
-        Self { private: private.to_bytes().to_vec().into(), public: PublicKey { bytes: public.to_bytes().to_vec() } }
+        Self {
+            private: private.to_bytes().to_vec().into(),
+            public: PublicKey {
+                bytes: public.to_bytes().to_vec(),
+            },
+        }
     }
 
     /// Restores a key pair from the private key.
     pub fn from_private(private: Sensitive) -> Result<Self, KeyError> {
         let key = <Kem as hpke::Kem>::PrivateKey::from_bytes(private.expose()).map_err(|_| KeyError::NotX25519)?;
-        let public = PublicKey { bytes: Kem::sk_to_pk(&key).to_bytes().to_vec() };
+        let public = PublicKey {
+            bytes: Kem::sk_to_pk(&key).to_bytes().to_vec(),
+        };
         Ok(Self { private, public })
     }
 
@@ -93,7 +100,10 @@ impl KeyPair {
     /// guesses of a weak secret. First 32 hex characters of HMAC-SHA-256 under a key derived from the private one.
     #[must_use]
     pub fn content_hash(&self, content: &[u8]) -> String {
-        let derived = mac(self.private.expose(), b"peering.open-cluster-management.io/content-hash/v1");
+        let derived = mac(
+            self.private.expose(),
+            b"peering.open-cluster-management.io/content-hash/v1",
+        );
         names::hex(&mac(&derived, content))[..32].to_owned()
     }
 
@@ -104,7 +114,9 @@ impl KeyPair {
 
 fn mac(key: &[u8], message: &[u8]) -> Vec<u8> {
     // HMAC takes keys of any length (RFC 2104), so the error cannot occur; an empty tag would only force a re-seal.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return Vec::new() };
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
+        return Vec::new();
+    };
     mac.update(message);
     mac.finalize().into_bytes().to_vec()
 }
@@ -121,7 +133,10 @@ pub(crate) mod tests {
     #[test]
     fn public_key_vector() {
         // X25519(7*32 bytes, 9), checked with an independent implementation.
-        assert_eq!(names::hex(&pair(7).public.bytes), "13be4feaeaf204c7fd3358fc9c00721881d174278128227ec674f37f7fe97b6d");
+        assert_eq!(
+            names::hex(&pair(7).public.bytes),
+            "13be4feaeaf204c7fd3358fc9c00721881d174278128227ec674f37f7fe97b6d"
+        );
         let again = PublicKey::from_base64(&pair(7).public().to_base64()).unwrap();
         assert_eq!(&again, pair(7).public());
     }
@@ -130,7 +145,10 @@ pub(crate) mod tests {
     fn bad_keys_are_refused() {
         assert_eq!(PublicKey::from_base64("not base64!"), Err(KeyError::Encoding));
         assert_eq!(PublicKey::from_base64("c2hvcnQ="), Err(KeyError::NotX25519));
-        assert_eq!(KeyPair::from_private(vec![1; 31].into()).unwrap_err(), KeyError::NotX25519);
+        assert_eq!(
+            KeyPair::from_private(vec![1; 31].into()).unwrap_err(),
+            KeyError::NotX25519
+        );
     }
 
     #[test]

@@ -6,7 +6,9 @@ use jiff::Timestamp;
 /// The clock makes revisions grow past a lost status; the previous revision makes them grow past a clock set back.
 #[must_use]
 pub fn next(previous: Option<i64>, now: Timestamp) -> i64 {
-    previous.map_or(i64::MIN, |previous| previous.saturating_add(1)).max(now.as_millisecond())
+    previous
+        .map_or(i64::MIN, |previous| previous.saturating_add(1))
+        .max(now.as_millisecond())
 }
 
 #[cfg(test)]

@@ -1,1 +1,38 @@
-//! OCM.
+//! The kinds of Open Cluster Management that we read or write, cut down to the fields that somebody here looks at.
+//!
+//! Every field is optional, so that an older or a newer hub never breaks a watch; what these types do not name is kept in
+//! `extra` and written back unchanged. The module paths follow the API groups and versions. What this crate uses by default
+//! is re-exported here: `addon.open-cluster-management.io` in v1beta1, which OCM serves since 1.2.
+pub mod addon;
+pub mod cluster;
+pub mod names;
+pub mod work;
+
+pub use self::{
+    addon::{
+        AddOnDeploymentConfig,
+        v1beta1::{ClusterManagementAddOn, ManagedClusterAddOn},
+    },
+    cluster::{ManagedCluster, Placement, PlacementDecision},
+    work::ManifestWork,
+};
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Fields which a type does not name, kept so that writing an object back loses nothing.
+pub type Extra = BTreeMap<String, serde_json::Value>;
+
+/// A kind of configuration: group and plural resource.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GroupResource {
+    /// API group; empty for the core group.
+    pub group: String,
+    /// Plural resource, such as `addondeploymentconfigs`.
+    pub resource: String,
+}
+
+#[cfg(test)]
+mod tests;

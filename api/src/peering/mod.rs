@@ -2,6 +2,8 @@
 //!
 //! One writer per half: the manager writes `spec`, the agent `status`. Two conditions are the exception, both on
 //! [`PeerLink`]: `SourceReady` and `Ready` are the manager's, since only the hub sees both ends of a link.
+// `printcolumn(…)` repeats its keys, which clippy takes for a doubled attribute.
+#![allow(clippy::duplicated_attributes)]
 mod export;
 mod link;
 mod member;

@@ -37,6 +37,8 @@ reasons! {
         ProfileNotFound,
         /// A member is not a `ManagedCluster` of this hub; the other members are served.
         MemberNotFound,
+        /// The addon is not installed on a member; the other members are served.
+        AddOnNotInstalled,
         /// The profile holds an expression that cannot be evaluated.
         InvalidProfile,
         /// A parameter has no value, is unknown, or leads to a name that Kubernetes refuses.
@@ -101,8 +103,6 @@ reasons! {
     LinkReady {
         /// The content is where it belongs.
         Ready,
-        /// The addon is not installed on one of the two clusters.
-        AddOnNotInstalled,
         /// The agent of one of the two clusters has not published its key yet.
         WaitingForAgent,
         /// The destination's agent has not reported yet.

@@ -1,0 +1,247 @@
+//! What people see: when a link is ready, and what a Peering says about its links.
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use peering_api::{
+    k8s_openapi,
+    peering::{
+        LinkCounts, condition,
+        reasons::{self, LinkReady, PeeringReady, SourceReady},
+    },
+};
+
+/// What a condition should say; times and generations are the writer's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Type of the condition.
+    pub type_: &'static str,
+    /// `Some(true)` is `True`, `Some(false)` is `False`, `None` is `Unknown`.
+    pub status: Option<bool>,
+    /// Reason.
+    pub reason: String,
+    /// Message.
+    pub message: String,
+}
+
+impl Verdict {
+    /// A verdict with a reason of one of the closed lists.
+    #[must_use]
+    pub fn new(type_: &'static str, status: Option<bool>, reason: &str, message: impl Into<String>) -> Self {
+        Self {
+            type_,
+            status,
+            reason: reason.to_owned(),
+            message: message.into(),
+        }
+    }
+
+    /// The status as Kubernetes writes it.
+    #[must_use]
+    pub fn status_text(&self) -> &'static str {
+        match self.status {
+            Some(true) => "True",
+            Some(false) => "False",
+            None => "Unknown",
+        }
+    }
+}
+
+/// What the hub knows about one end of a link.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndState {
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Its agent has published a key.
+    pub has_key: bool,
+}
+
+/// `SourceReady` of a link: what the source's agent says about the export, or why it says nothing.
+#[must_use]
+pub fn source_ready(export: &[Condition], from: &EndState) -> Verdict {
+    match condition(export, reasons::SOURCE_READY) {
+        Some(seen) => {
+            let status = match seen.status.as_str() {
+                "True" => Some(true),
+                "False" => Some(false),
+                _ => None,
+            };
+            Verdict::new(reasons::SOURCE_READY, status, &seen.reason, seen.message.clone())
+        }
+        None => Verdict::new(
+            reasons::SOURCE_READY,
+            None,
+            SourceReady::WaitingForSource.as_str(),
+            format!(
+                "the agent of cluster {} has not reported on its source yet",
+                from.cluster
+            ),
+        ),
+    }
+}
+
+/// `Ready` of a link: the first thing that stands in its way, from the source to the target.
+#[must_use]
+pub fn link_ready(source: &Verdict, link: &[Condition], from: &EndState, to: &EndState) -> Verdict {
+    let verdict = |status, reason: LinkReady, message| Verdict::new(reasons::READY, status, reason.as_str(), message);
+    if let Some(end) = [from, to].into_iter().find(|end| !end.has_key) {
+        let message = format!(
+            "the agent of cluster {} has not published its key yet: see the conditions of its ManagedClusterAddOn {}",
+            end.cluster,
+            peering_api::names::ADDON
+        );
+        return verdict(Some(false), LinkReady::WaitingForAgent, message);
+    }
+    if source.status != Some(true) {
+        return Verdict {
+            type_: reasons::READY,
+            ..source.clone()
+        };
+    }
+    match condition(link, reasons::DELIVERED) {
+        None => {
+            let message = format!("the agent of cluster {} has not reported on this link yet", to.cluster);
+            verdict(None, LinkReady::WaitingForDestination, message)
+        }
+        Some(delivered) if delivered.status == "True" => {
+            let message = format!("handed over from cluster {} to cluster {}", from.cluster, to.cluster);
+            verdict(Some(true), LinkReady::Ready, message)
+        }
+        Some(delivered) => Verdict::new(
+            reasons::READY,
+            Some(false),
+            &delivered.reason,
+            delivered.message.clone(),
+        ),
+    }
+}
+
+/// One link as the Peering's status counts it.
+#[derive(Clone, Debug)]
+pub struct LinkSummary {
+    /// `artefact from a to b`, for the message.
+    pub name: String,
+    /// Its `Ready`.
+    pub ready: Verdict,
+    /// When what it delivered expires.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Counts, `Ready` and the next expiry of a Peering.
+#[must_use]
+pub fn peering_ready(links: &[LinkSummary]) -> (LinkCounts, Verdict, Option<Timestamp>) {
+    let ready = links.iter().filter(|link| link.ready.status == Some(true)).count();
+    let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    let counts = LinkCounts {
+        total: count(links.len()),
+        ready: count(ready),
+    };
+    let verdict = match links.iter().find(|link| link.ready.status != Some(true)) {
+        _ if links.is_empty() => {
+            let message = "there is no link to serve: see the condition Accepted";
+            Verdict::new(reasons::READY, Some(false), PeeringReady::NoLinks.as_str(), message)
+        }
+        None => {
+            let message = format!("all {} links are ready", links.len());
+            Verdict::new(
+                reasons::READY,
+                Some(true),
+                PeeringReady::AllLinksReady.as_str(),
+                message,
+            )
+        }
+        Some(first) => {
+            let message = format!(
+                "{ready} of {} links are ready; first of the others: {}: {}: {}",
+                links.len(),
+                first.name,
+                first.ready.reason,
+                first.ready.message
+            );
+            Verdict::new(
+                reasons::READY,
+                Some(false),
+                PeeringReady::LinksNotReady.as_str(),
+                message,
+            )
+        }
+    };
+    (counts, verdict, links.iter().filter_map(|link| link.expires_at).min())
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+
+    fn given(type_: &str, status: &str, reason: &str) -> Vec<Condition> {
+        vec![Condition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: "m".to_owned(),
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
+            observed_generation: None,
+        }]
+    }
+
+    fn end(cluster: &str, has_key: bool) -> EndState {
+        EndState {
+            cluster: cluster.to_owned(),
+            has_key,
+        }
+    }
+
+    fn reason(from: &EndState, to: &EndState, export: &[Condition], link: &[Condition]) -> (Option<bool>, String) {
+        let verdict = link_ready(&source_ready(export, from), link, from, to);
+        (verdict.status, verdict.reason)
+    }
+
+    #[test]
+    fn the_first_obstacle_is_the_reason() {
+        let (up, other) = (end("a", true), end("b", true));
+        let (published, missing) = (
+            given("SourceReady", "True", "Published"),
+            given("SourceReady", "False", "SourceNotFound"),
+        );
+        let (delivered, conflict) = (
+            given("Delivered", "True", "Delivered"),
+            given("Delivered", "False", "TargetConflict"),
+        );
+        for (from, to, export, link, expected) in [
+            (
+                &up,
+                &end("b", false),
+                &published,
+                &delivered,
+                (Some(false), "WaitingForAgent"),
+            ),
+            (&up, &other, &vec![], &vec![], (None, "WaitingForSource")),
+            (&up, &other, &missing, &delivered, (Some(false), "SourceNotFound")),
+            (&up, &other, &published, &vec![], (None, "WaitingForDestination")),
+            (&up, &other, &published, &conflict, (Some(false), "TargetConflict")),
+            (&up, &other, &published, &delivered, (Some(true), "Ready")),
+        ] {
+            let (status, reason) = reason(from, to, export, link);
+            assert_eq!((status, reason.as_str()), expected);
+        }
+    }
+
+    #[test]
+    fn a_peering_names_its_first_unready_link() {
+        let ready = |name: &str, status, at| LinkSummary {
+            name: name.to_owned(),
+            ready: Verdict::new("Ready", status, "R", "why"),
+            expires_at: at,
+        };
+        let at = Timestamp::from_second(9).unwrap();
+        let (counts, verdict, next) = peering_ready(&[ready("x", Some(true), Some(at)), ready("y", Some(false), None)]);
+        assert_eq!((counts.total, counts.ready, next), (2, 1, Some(at)));
+        assert_eq!(
+            (verdict.status, verdict.reason.as_str()),
+            (Some(false), "LinksNotReady")
+        );
+        assert!(verdict.message.contains("y: R: why"), "{}", verdict.message);
+        assert_eq!(peering_ready(&[ready("x", Some(true), None)]).1.reason, "AllLinksReady");
+        assert_eq!(peering_ready(&[]).1.reason, "NoLinks");
+    }
+}
