@@ -16,7 +16,7 @@ use super::Extra;
     derive = "Default",
     derive = "PartialEq"
 )]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct ManagedClusterSpec {
     /// Whether an administrator of the hub has let it in.
     pub hub_accepts_client: bool,
@@ -30,6 +30,8 @@ pub struct ManagedClusterSpec {
     #[serde(flatten)]
     pub extra: Extra,
 }
+
+absent_is_default!(ManagedClusterSpec);
 
 /// How to reach an API server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -166,6 +166,21 @@ fn clusters_and_placements() {
 }
 
 #[test]
+fn objects_without_a_spec_can_be_read() {
+    for spec in [
+        json!({"metadata": {"name": "c1"}}),
+        json!({"metadata": {"name": "c1"}, "spec": null}),
+    ] {
+        let mut wire = spec;
+        wire["kind"] = json!("ManagedCluster");
+        let cluster: ManagedCluster = serde_json::from_value(wire.clone()).unwrap();
+        assert!(!cluster.spec.hub_accepts_client);
+        let work: ManifestWork = serde_json::from_value(wire).unwrap();
+        assert!(work.spec.workload.manifests.is_empty());
+    }
+}
+
+#[test]
 fn plurals_are_those_of_the_crds() {
     assert_eq!(ManagedClusterAddOn::plural(&()), "managedclusteraddons");
     assert_eq!(ClusterManagementAddOn::plural(&()), "clustermanagementaddons");

@@ -21,7 +21,7 @@ pub const MAX_MANIFESTS_SIZE: usize = 500 * 1024;
     derive = "Default",
     derive = "PartialEq"
 )]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, remote = "Self")]
 pub struct ManifestWorkSpec {
     /// The objects.
     pub workload: Workload,
@@ -35,6 +35,8 @@ pub struct ManifestWorkSpec {
     #[serde(flatten)]
     pub extra: Extra,
 }
+
+absent_is_default!(ManifestWorkSpec);
 
 /// The objects of a work.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
