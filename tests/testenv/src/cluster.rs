@@ -1,0 +1,241 @@
+//! One control plane: a kube-apiserver and a kube-controller-manager, on a prefix of the shared etcd.
+
+use std::{
+    ops::Deref,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::{
+    access::{self, Access},
+    controlplane::ControlPlane,
+    etcd::Etcd,
+    files,
+    node::Node,
+    pki::Pki,
+    ports,
+    process::{Process, Register, Spec},
+    wait::Wait,
+};
+
+/// The controllers that run. There are no pods, so the ones for workloads are left out: the node stands in for them.
+const CONTROLLERS: [&str; 9] = [
+    "certificatesigningrequest-signing-controller",
+    "certificatesigningrequest-cleaner-controller",
+    "clusterrole-aggregation-controller",
+    "garbage-collector-controller",
+    "namespace-controller",
+    "root-ca-certificate-publisher-controller",
+    "serviceaccount-controller",
+    "serviceaccount-token-controller",
+    "ttl-after-finished-controller",
+];
+
+/// How long an API server may take to get ready. It takes about three seconds when it is alone.
+const READY: Duration = Duration::from_secs(90);
+
+/// A control plane. Dereferences to [`Access`] for clients and applying.
+pub struct Cluster {
+    access: Access,
+    directory: PathBuf,
+    port: u16,
+    pki: Pki,
+    register: Register,
+    control_plane: ControlPlane,
+    etcd: Etcd,
+    api_server: Mutex<Option<Process>>,
+    controller_manager: Mutex<Option<Process>>,
+    pub(crate) node: Mutex<Option<Node>>,
+}
+
+impl Deref for Cluster {
+    type Target = Access;
+
+    fn deref(&self) -> &Access {
+        &self.access
+    }
+}
+
+impl Cluster {
+    /// Starts the API server of a cluster and waits until it is ready. The controller manager is started separately,
+    /// so that it finds the CRDs at its start: it looks for new kinds only twice a minute.
+    pub(crate) async fn start(
+        name: &str,
+        directory: &Path,
+        register: &Register,
+        control_plane: &ControlPlane,
+        etcd: &Etcd,
+    ) -> Result<Self> {
+        let pki = Pki::create(name, &directory.join("pki"))?;
+        let port = ports::take()?;
+        let cluster = Self {
+            access: Access::new(name, &directory.join("kubeconfig")),
+            directory: directory.to_owned(),
+            port,
+            pki,
+            register: register.clone(),
+            control_plane: control_plane.clone(),
+            etcd: etcd.clone(),
+            api_server: Mutex::default(),
+            controller_manager: Mutex::default(),
+            node: Mutex::default(),
+        };
+        let admin = cluster.pki.client("admin", Some("system:masters"))?;
+        cluster.write_kubeconfig("kubeconfig", &admin)?;
+        cluster.start_api_server().await?;
+        Ok(cluster)
+    }
+
+    /// The directory with the cluster's kubeconfig, certificates and logs.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The API server's address.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
+    /// The cluster's certificates.
+    #[must_use]
+    pub fn pki(&self) -> &Pki {
+        &self.pki
+    }
+
+    /// The prefix of the cluster's keys in etcd.
+    #[must_use]
+    pub fn etcd_prefix(&self) -> String {
+        format!("/{}/", self.name())
+    }
+
+    /// All keys of the cluster and their values, read from etcd past the API server.
+    pub async fn etcd_dump(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        self.etcd.dump(&self.etcd_prefix()).await
+    }
+
+    /// The path of a log file of the cluster: `kube-apiserver`, `kube-controller-manager`, an OCM component.
+    #[must_use]
+    pub fn log(&self, component: &str) -> PathBuf {
+        self.directory.join(format!("{component}.log"))
+    }
+
+    /// The stand-in for the kubelet.
+    pub fn node(&self) -> Result<Node> {
+        let node = self.node.lock().unwrap_or_else(PoisonError::into_inner);
+        node.clone().ok_or_else(|| anyhow!("{} has no node", self.name()))
+    }
+
+    /// Writes a kubeconfig for a user of this cluster into its directory.
+    pub fn user_kubeconfig(&self, user: &str, group: Option<&str>) -> Result<PathBuf> {
+        let certificate = self.pki.client(user, group)?;
+        self.write_kubeconfig(&format!("{user}.kubeconfig"), &certificate)
+    }
+
+    /// Starts the API server on its port and waits until it is ready. Does nothing while it runs.
+    pub async fn start_api_server(&self) -> Result<()> {
+        if slot(&self.api_server).as_ref().is_none_or(|process| process.exited().is_some()) {
+            let process = self.spawn("kube-apiserver", &self.api_server_args())?;
+            *slot(&self.api_server) = Some(process);
+        }
+        let client = self.access.client().await?;
+        let log = self.log("kube-apiserver");
+        Wait::new(&format!("the API server of {} to be ready", self.name()), READY)
+            .register(&self.register)
+            .dump(|| std::future::ready(files::tail(&log, 40)))
+            .until(|| async { Ok((access::get_raw(&client, "/readyz").await? == "ok").then_some(())) })
+            .await
+    }
+
+    /// Stops the API server. Everything else goes on, and sees its connections refused.
+    pub async fn stop_api_server(&self) -> Result<()> {
+        let process = slot(&self.api_server).take();
+        if let Some(process) = process {
+            process.stop(Duration::from_secs(10)).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts the controller manager.
+    pub(crate) fn start_controller_manager(&self) -> Result<()> {
+        let kubeconfig = self.kubeconfig().display();
+        let pki = |file: &str| self.pki.path(file).display().to_string();
+        let process = self.spawn(
+            "kube-controller-manager",
+            &[
+                format!("--kubeconfig={kubeconfig}"),
+                format!("--authentication-kubeconfig={kubeconfig}"),
+                format!("--authorization-kubeconfig={kubeconfig}"),
+                format!("--controllers={}", CONTROLLERS.join(",")),
+                format!("--cluster-signing-cert-file={}", pki("ca.crt")),
+                format!("--cluster-signing-key-file={}", pki("ca.key")),
+                "--cluster-signing-duration=24h".to_owned(),
+                format!("--service-account-private-key-file={}", pki("sa.key")),
+                format!("--root-ca-file={}", pki("ca.crt")),
+                "--use-service-account-credentials=false".to_owned(),
+                "--leader-elect=false".to_owned(),
+                "--bind-address=127.0.0.1".to_owned(),
+                format!("--secure-port={}", ports::take()?),
+            ],
+        )?;
+        *slot(&self.controller_manager) = Some(process);
+        Ok(())
+    }
+
+    /// Starts a component of this cluster which must stay alive, with its log beside the others.
+    pub(crate) fn spawn(&self, component: &str, args: &[String]) -> Result<Process> {
+        let program = component.split('@').next().unwrap_or(component);
+        self.spawn_program(component, program, args)
+    }
+
+    /// As [`Cluster::spawn`], for a component whose program has another name.
+    pub(crate) fn spawn_program(&self, component: &str, program: &str, args: &[String]) -> Result<Process> {
+        self.register.spawn(&Spec {
+            name: format!("{}/{component}", self.name()),
+            program: self.control_plane.binary(program),
+            args: args.to_vec(),
+            env: None,
+            log: self.log(component),
+        })
+    }
+
+    fn write_kubeconfig(&self, file: &str, user: &crate::pki::KeyAndCert) -> Result<PathBuf> {
+        let path = self.directory.join(file);
+        let text = access::kubeconfig(self.name(), &self.url(), &self.pki.ca_pem(), user);
+        files::write_private(&path, text.as_bytes()).context("write a kubeconfig")?;
+        Ok(path)
+    }
+
+    fn api_server_args(&self) -> Vec<String> {
+        let pki = |file: &str| self.pki.path(file).display().to_string();
+        vec![
+            format!("--etcd-servers={}", self.etcd.url()),
+            format!("--etcd-prefix={}", self.etcd_prefix().trim_end_matches('/')),
+            "--bind-address=127.0.0.1".to_owned(),
+            "--advertise-address=127.0.0.1".to_owned(),
+            format!("--secure-port={}", self.port),
+            format!("--tls-cert-file={}", pki("tls.crt")),
+            format!("--tls-private-key-file={}", pki("tls.key")),
+            format!("--client-ca-file={}", pki("ca.crt")),
+            // Without these every component complains that the request header's CA is absent. Nobody can use it: no
+            // certificate has that name.
+            format!("--requestheader-client-ca-file={}", pki("ca.crt")),
+            "--requestheader-allowed-names=front-proxy".to_owned(),
+            format!("--service-account-issuer={}", self.url()),
+            format!("--service-account-key-file={}", pki("sa.pub")),
+            format!("--service-account-signing-key-file={}", pki("sa.key")),
+            "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+            "--authorization-mode=RBAC".to_owned(),
+            "--allow-privileged=true".to_owned(),
+            "--endpoint-reconciler-type=none".to_owned(),
+        ]
+    }
+}
+
+fn slot(process: &Mutex<Option<Process>>) -> std::sync::MutexGuard<'_, Option<Process>> {
+    process.lock().unwrap_or_else(PoisonError::into_inner)
+}

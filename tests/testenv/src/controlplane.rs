@@ -1,0 +1,63 @@
+//! The binaries of the control planes and the CRDs of Open Cluster Management, as `hack/controlplane/build.sh` makes them.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// Where the binaries and CRDs are.
+#[derive(Clone, Debug)]
+pub struct ControlPlane {
+    directory: PathBuf,
+}
+
+impl ControlPlane {
+    /// Builds what is missing (minutes on a cold cache; the script tells on stderr what it does) and finds the rest.
+    pub async fn build() -> Result<Self> {
+        let script = repository().join("hack/controlplane/build.sh");
+        let output = tokio::process::Command::new(&script)
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output()
+            .await
+            .with_context(|| format!("run {}", script.display()))?;
+        if !output.status.success() {
+            bail!("{} failed ({})", script.display(), output.status);
+        }
+        let text = String::from_utf8(output.stdout)?;
+        let last = text.lines().last().unwrap_or_default().trim();
+        ensure!(Path::new(last).is_dir(), "{} did not end with a directory: {last:?}", script.display());
+        Ok(Self { directory: PathBuf::from(last) })
+    }
+
+    /// The directory of the binaries.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The path of a binary, such as `kube-apiserver`.
+    #[must_use]
+    pub fn binary(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// The CRD files of Open Cluster Management for a `hub` or a `spoke`.
+    pub fn crds(&self, role: &str) -> Result<Vec<PathBuf>> {
+        let directory = self.directory.with_file_name("crds").join(role);
+        let entries = std::fs::read_dir(&directory).with_context(|| format!("read {}", directory.display()))?;
+        let mut files: Vec<PathBuf> = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+        files.sort();
+        ensure!(!files.is_empty(), "no CRDs in {}", directory.display());
+        Ok(files)
+    }
+}
+
+/// The root of the checkout that this crate was built from.
+#[must_use]
+pub fn repository() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    root.canonicalize().unwrap_or(root)
+}

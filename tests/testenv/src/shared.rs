@@ -1,0 +1,33 @@
+//! The environment that all scenarios of a test binary share.
+
+use std::sync::{Arc, OnceLock, mpsc};
+
+use anyhow::{Result, anyhow};
+
+use crate::env::{Env, Options};
+
+static SHARED: OnceLock<Result<Arc<Env>, String>> = OnceLock::new();
+
+/// The environment of this test binary, started by whoever asks first. It lives on a runtime of its own and ends with
+/// the process. Each scenario uses a namespace, or a cluster name, of its own.
+///
+/// # Panics
+///
+/// When it cannot be started: no test can go on then.
+#[expect(clippy::panic, reason = "only tests call this, and a test has nothing else to do")]
+pub fn shared() -> &'static Env {
+    match SHARED.get_or_init(|| start().map_err(|error| format!("{error:?}"))) {
+        Ok(env) => env,
+        Err(error) => panic!("the test environment cannot be started: {error}"),
+    }
+}
+
+/// Starts the environment on the long-lived runtime and blocks for it. `block_on` would not do: the caller is inside
+/// the runtime of its test.
+fn start() -> Result<Arc<Env>> {
+    let (sender, receiver) = mpsc::channel();
+    crate::runtime::handle()?.spawn(async move {
+        let _ = sender.send(Env::start(Options::default()).await);
+    });
+    receiver.recv().map_err(|_| anyhow!("the start ended without a result"))?
+}
