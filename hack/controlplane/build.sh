@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Builds the control planes of the test environment from Go modules: etcd, Kubernetes and Open Cluster Management.
 #
-# What is missing is built into a cache directory outside the checkout, named after the go.mod and go.sum files beside
-# this script, so that a second clone reuses it. Safe to run twice at once. Progress goes to stderr; the last line on
-# stdout is the directory of the binaries, and the CRDs of Open Cluster Management are in crds/ beside it.
+# What is missing is built into a cache directory outside the checkout, named after the Go files beside this script, so
+# that a second clone reuses it. Safe to run twice at once. Progress goes to stderr; the last line on stdout is the
+# directory of the binaries, and the CRDs of Open Cluster Management are in crds/ beside it.
 # KUBEBUILDER_ASSETS is honoured: etcd, kube-apiserver and kubectl found there are used instead of building them.
 set -euo pipefail
 
@@ -102,7 +102,7 @@ bin_directory() {
 
 check_go
 
-digest=$(cd "$here" && for module in "${modules[@]}"; do cat "$module/go.mod" "$module/go.sum"; done | sha256sum | cut -c1-16)
+digest=$(cd "$here" && find . \( -name go.mod -o -name go.sum -o -name '*.go' \) -print0 | LC_ALL=C sort -z | xargs -0 cat | sha256sum | cut -c1-16)
 root=${XDG_CACHE_HOME:-$HOME/.cache}/multicluster-orchestrator/controlplane/$digest
 bin=$root/bin
 mkdir -p "$bin"
@@ -126,6 +126,7 @@ build ocm "" \
   registration=open-cluster-management.io/ocm/cmd/registration \
   work=open-cluster-management.io/ocm/cmd/work \
   placement=open-cluster-management.io/ocm/cmd/placement \
-  addon=open-cluster-management.io/ocm/cmd/addon
+  addon=open-cluster-management.io/ocm/cmd/addon \
+  conversion-webhook=./conversion-webhook
 
 bin_directory

@@ -188,8 +188,7 @@ impl Cluster {
 
     /// Starts a component of this cluster which must stay alive, with its log beside the others.
     pub(crate) fn spawn(&self, component: &str, args: &[String]) -> Result<Process> {
-        let program = component.split('@').next().unwrap_or(component);
-        self.spawn_program(component, program, args)
+        self.spawn_program(component, component, args)
     }
 
     /// As [`Cluster::spawn`], for a component whose program has another name.

@@ -107,7 +107,7 @@ impl Env {
         });
         env.tell("API servers are ready");
         let prepare = try_join_all(spokes.iter().map(|spoke| ocm::prepare_spoke(spoke, &env.control_plane)));
-        futures::try_join!(ocm::install_hub(&env.hub, &env.control_plane, &options.hub_crds), prepare)?;
+        futures::try_join!(ocm::install_hub(&env.hub, &env.control_plane, &options.hub_crds, &env.register), prepare)?;
         env.tell("the hub runs Open Cluster Management");
         env.start_node(&env.hub).await?;
         try_join_all(spokes.iter().map(|spoke| env.join_cluster(spoke))).await?;

@@ -62,18 +62,21 @@ metadata: {name: open-cluster-management-agent-addon}
 ";
 
 /// Installs the hub side: the conversion webhook first, as nothing in v1beta1 can be read without it, then the CRDs.
-pub async fn install_hub(hub: &Cluster, control_plane: &ControlPlane, extra_crds: &[PathBuf]) -> Result<()> {
+pub async fn install_hub(
+    hub: &Cluster,
+    control_plane: &ControlPlane,
+    extra_crds: &[PathBuf],
+    register: &Register,
+) -> Result<()> {
     let (webhook, health) = (ports::take()?, ports::take()?);
-    hub.spawn_program(
-        "addon-webhook",
-        "addon",
+    let kubeconfig = hub.kubeconfig().display();
+    hub.spawn(
+        "conversion-webhook",
         &[
-            "webhook-server".to_owned(),
-            format!("--kubeconfig={}", hub.kubeconfig().display()),
+            format!("--kubeconfig={kubeconfig}"),
             format!("--certdir={}", hub.pki().directory().display()),
             format!("--port={webhook}"),
-            format!("--metrics-port={}", ports::take()?),
-            format!("--health-probe-port={health}"),
+            format!("--health-probe-address=127.0.0.1:{health}"),
         ],
     )?;
     let mut crds = hub_crds(control_plane, webhook, &hub.pki().ca_pem())?;
@@ -86,6 +89,7 @@ pub async fn install_hub(hub: &Cluster, control_plane: &ControlPlane, extra_crds
     hub.start_controller_manager()?;
     hub.user_kubeconfig(BOOTSTRAP_USER, None)?;
     Wait::new("the conversion webhook", Duration::from_secs(60))
+        .register(register)
         .until(|| async {
             let answer = plain_http::get(health, "/readyz", Duration::from_secs(2)).await?;
             Ok((answer.status == 200).then_some(()))
