@@ -1,0 +1,169 @@
+//! The agent's Lease: OCM's registration agent takes it for the addon's health (condition `Available`).
+use std::{future::Future, time::Duration};
+
+use jiff::Timestamp;
+use peering_api::{
+    k8s_openapi::{
+        api::coordination::v1::{Lease, LeaseSpec},
+        apimachinery::pkg::apis::meta::v1::MicroTime,
+    },
+    kube::{
+        self, Api, Client,
+        api::{ObjectMeta, Patch, PatchParams, PostParams},
+    },
+};
+use serde_json::{Value, json};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::runtime::{backoff::Backoff, error_chain};
+
+/// `leaseDurationSeconds` of the Lease, and the time between renewals. The registration agent calls the addon unavailable
+/// after five times that.
+pub const DURATION: Duration = Duration::from_mins(1);
+
+/// Renewals come after one to this many times [`DURATION`], so that the agents of many clusters spread.
+const JITTER: f64 = 1.25;
+
+/// How soon an unhealthy agent is asked again.
+const UNHEALTHY: Duration = Duration::from_secs(5);
+
+/// Waits after a failed renewal.
+const RETRY: Backoff = Backoff {
+    first: Duration::from_secs(1),
+    cap: Duration::from_secs(30),
+};
+
+/// Renews the Lease `name` (the addon's name) in `namespace` (the agent's) until `token` is cancelled, while `health` says
+/// that the agent works; makes it if it is missing. Needs `get`, `create` and `patch` on `leases` in that namespace.
+pub async fn keep(client: Client, namespace: &str, name: &str, health: impl Fn() -> bool, token: CancellationToken) {
+    let leases = Api::<Lease>::namespaced(client, namespace);
+    let renewals = renew_for_ever(health, || renew(&leases, name));
+    if token.run_until_cancelled(renewals).await.is_none() {
+        debug!(namespace, name, "lease no longer renewed");
+    }
+}
+
+async fn renew_for_ever<F: Future<Output = Result<(), kube::Error>>>(health: impl Fn() -> bool, renew: impl Fn() -> F) {
+    let mut failures = 0;
+    loop {
+        let wait = if health() {
+            match renew().await {
+                Ok(()) => {
+                    failures = 0;
+                    DURATION.mul_f64(rand::random_range(1.0..JITTER))
+                }
+                Err(error) => {
+                    failures += 1;
+                    warn!(failures, error = error_chain(&error), "lease not renewed, trying again");
+                    RETRY.random_delay(failures)
+                }
+            }
+        } else {
+            UNHEALTHY
+        };
+        sleep(wait).await;
+    }
+}
+
+/// One request in the usual case: a patch; a Lease which is not there yet is created.
+async fn renew(leases: &Api<Lease>, name: &str) -> Result<(), kube::Error> {
+    let now = Timestamp::now();
+    match leases
+        .patch(name, &PatchParams::default(), &Patch::Merge(renewal(now)))
+        .await
+    {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => leases
+            .create(&PostParams::default(), &new_lease(name, now))
+            .await
+            .map(drop),
+        Err(error) => Err(error),
+    }
+}
+
+fn renewal(now: Timestamp) -> Value {
+    json!({"spec": {"leaseDurationSeconds": DURATION.as_secs(), "renewTime": MicroTime(now)}})
+}
+
+fn new_lease(name: &str, now: Timestamp) -> Lease {
+    let spec = LeaseSpec {
+        lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+        renew_time: Some(MicroTime(now)),
+        ..LeaseSpec::default()
+    };
+    Lease {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(spec),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use tokio::time::{Instant, timeout};
+
+    use super::*;
+
+    /// The waits between renewals within an hour; the first `errors` of them fail.
+    async fn waits(health: impl Fn() -> bool, errors: usize) -> Vec<Duration> {
+        let times = RefCell::new(vec![]);
+        let renew = || async {
+            times.borrow_mut().push(Instant::now());
+            if times.borrow().len() <= errors {
+                Err(kube::Error::TlsRequired)
+            } else {
+                Ok(())
+            }
+        };
+        assert!(
+            timeout(Duration::from_hours(1), renew_for_ever(health, renew))
+                .await
+                .is_err()
+        );
+        times.borrow().windows(2).map(|pair| pair[1] - pair[0]).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn renews_every_sixty_to_seventy_five_seconds() {
+        let waits = waits(|| true, 0).await;
+        assert!(waits.len() >= 47);
+        assert!(
+            waits.iter().all(|wait| (60_000..=75_001).contains(&wait.as_millis())),
+            "{waits:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tries_again_soon_after_a_failure() {
+        let waits = waits(|| true, 3).await;
+        assert!(
+            waits[..3].iter().all(|wait| *wait <= Duration::from_secs(5)),
+            "{waits:?}"
+        );
+        assert!(waits[3] >= DURATION);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unhealthy_agent_renews_as_soon_as_it_is_healthy() {
+        let asked = Cell::new(0);
+        let health = || {
+            asked.set(asked.get() + 1);
+            asked.get() > 10
+        };
+        assert!(waits(health, 0).await.len() >= 46);
+    }
+
+    #[test]
+    fn the_patch_sets_what_a_new_lease_has() {
+        let now = Timestamp::from_second(1_700_000_000).unwrap();
+        let lease = serde_json::to_value(new_lease("a", now)).unwrap();
+        assert_eq!(lease["spec"], renewal(now)["spec"]);
+        assert_eq!(lease["spec"]["leaseDurationSeconds"], 60);
+    }
+}
