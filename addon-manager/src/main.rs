@@ -1,2 +1,3 @@
-//! The manager binary.
+//! The addon-manager.
+mod peering;
 fn main() {}

@@ -37,6 +37,8 @@ pub const CONFIG_SPEC_HASH_ANNOTATION: &str = "open-cluster-management.io/config
 pub const DELETION_ORPHAN_ANNOTATION: &str = "addon.open-cluster-management.io/deletion-orphan";
 /// Annotation or label on a Job or Pod among the manifests: runs before the addon is removed. Also the finalizer for it.
 pub const PRE_DELETE: &str = "addon.open-cluster-management.io/addon-pre-delete";
+/// Annotation on a `ManagedCluster`: addons are not installed there by themselves (ocm `pkg/addon`).
+pub const DISABLE_INSTALL_ANNOTATION: &str = "addon.open-cluster-management.io/disable-automatic-installation";
 /// Annotation on a `ClusterManagementAddOn`: `addon-manager` or `self`.
 pub const LIFECYCLE_ANNOTATION: &str = "addon.open-cluster-management.io/lifecycle";
 /// Annotation on a `ManagedClusterAddOn` and a `ManifestWork`, 0 to 100: order of removal when a cluster is detached.

@@ -1,0 +1,357 @@
+//! One Peering between clusters `east` and `west`, seen at every stage of its life.
+use exchange::key::KeyPair;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use peering_api::{
+    ocm::{
+        ManifestWork,
+        work::{ManifestWorkSpec, Workload},
+    },
+    peering::{ExchangeProfile, PeerExportStatus, PeerLinkStatus, SealedEnvelope},
+};
+use serde_json::{from_value, json};
+
+use super::*;
+use crate::peering::hub::Addon;
+
+fn key(seed: u8) -> KeyPair {
+    KeyPair::from_private(vec![seed; 32].into()).unwrap()
+}
+
+fn cluster(seed: u8) -> Cluster {
+    Cluster {
+        managed: true,
+        opted_out: false,
+        addon: Some(Addon {
+            leaving: false,
+            namespace: Some("agents".into()),
+        }),
+        public_key: Some(key(seed).public().to_base64()),
+    }
+}
+
+fn start() -> Observed {
+    let profile: ExchangeProfile = from_value(json!({
+        "apiVersion": "peering.open-cluster-management.io/v1alpha1", "kind": "ExchangeProfile", "metadata": {"name": "storage"},
+        "spec": {"artefacts": [{
+            "name": "token", "kind": "Secret",
+            "inputs": [{"as": "token", "apiVersion": "v1", "kind": "Secret", "namespace": "ceph", "name": "token"}],
+            "deliver": {"kind": "Secret", "namespace": "ceph", "name": "peer-${source.cluster}"},
+        }]},
+    }))
+    .unwrap();
+    let peering: Peering = from_value(json!({
+        "apiVersion": "peering.open-cluster-management.io/v1alpha1", "kind": "Peering",
+        "metadata": {"name": "pair", "uid": "u", "generation": 1},
+        "spec": {"profile": "storage", "members": [{"cluster": "east"}, {"cluster": "west"}]},
+    }))
+    .unwrap();
+    Observed {
+        name: "pair".into(),
+        peering: Some(Arc::new(peering)),
+        profile: Some(Arc::new(profile)),
+        clusters: [("east".to_owned(), cluster(1)), ("west".to_owned(), cluster(2))].into(),
+        now: "2026-11-21T00:00:00Z".parse().unwrap(),
+        ..Observed::default()
+    }
+}
+
+/// Plays the API server: carries changes out on the snapshot.
+fn play(seen: &mut Observed, changes: Vec<Change>) {
+    for change in changes {
+        match change {
+            Change::PeeringFinalizer(_, on) => {
+                let peering = Arc::make_mut(seen.peering.as_mut().unwrap());
+                peering.metadata.finalizers = on.then(|| vec![names::WITHDRAW_FINALIZER.to_owned()]);
+                if !on {
+                    seen.peering = None;
+                }
+            }
+            Change::CreateAddon(name) => seen.clusters.get_mut(&name).unwrap().addon = Some(Addon::default()),
+            Change::ApplyExport((namespace, name), spec) => {
+                let old = seen
+                    .exports
+                    .iter()
+                    .position(|export| place(export.as_ref()) == (namespace.clone(), name.clone()));
+                let mut export = PeerExport::new(&name, *spec);
+                export.metadata.namespace = Some(namespace);
+                export.status = old.and_then(|old| seen.exports.remove(old).status.clone());
+                seen.exports.push(Arc::new(export));
+            }
+            Change::DeleteExport(gone) => seen
+                .exports
+                .retain(|export| place(export.as_ref()) != place(gone.as_ref())),
+            Change::ApplyLink((namespace, name), spec) => {
+                let old = seen
+                    .links
+                    .iter()
+                    .position(|link| place(link.as_ref()) == (namespace.clone(), name.clone()));
+                let mut link = PeerLink::new(&name, *spec);
+                link.metadata.namespace = Some(namespace);
+                link.metadata.finalizers = Some(vec![names::WITHDRAW_FINALIZER.to_owned()]);
+                link.status = old.and_then(|old| seen.links.remove(old).status.clone());
+                seen.links.push(Arc::new(link));
+            }
+            Change::DeleteLink(gone) => {
+                for link in seen
+                    .links
+                    .iter_mut()
+                    .filter(|link| place(link.as_ref()) == place(gone.as_ref()))
+                {
+                    Arc::make_mut(link).metadata.deletion_timestamp = Some(Time(seen.now));
+                }
+            }
+            Change::ReleaseLink(gone) => seen.links.retain(|link| place(link.as_ref()) != place(gone.as_ref())),
+            Change::ApplyWork(cluster, peering, manifests) => {
+                let spec = ManifestWorkSpec {
+                    workload: Workload { manifests },
+                    ..ManifestWorkSpec::default()
+                };
+                let mut work = ManifestWork::new(&names::work_name(&peering), spec);
+                work.metadata.namespace = Some(cluster.clone());
+                seen.works.retain(|work| work.namespace().as_ref() != Some(&cluster));
+                seen.works.push(Arc::new(work));
+            }
+            Change::DeleteWork(gone) => seen.works.retain(|work| work.namespace() != gone.namespace()),
+            Change::LinkStatus(changed, conditions) => {
+                let link = seen
+                    .links
+                    .iter_mut()
+                    .find(|link| place(link.as_ref()) == place(changed.as_ref()))
+                    .unwrap();
+                let status = Arc::make_mut(link).status.get_or_insert_default();
+                status
+                    .conditions
+                    .retain(|old| conditions.iter().all(|new| new.type_ != old.type_));
+                status.conditions.extend(conditions);
+            }
+            Change::PeeringStatus(_, counts, next, conditions) => {
+                let status = Arc::make_mut(seen.peering.as_mut().unwrap())
+                    .status
+                    .get_or_insert_default();
+                (status.links, status.next_expiration, status.conditions) = (Some(counts), next.map(Time), conditions);
+            }
+        }
+    }
+}
+
+fn said(type_: &str, status: &str, reason: &str) -> Condition {
+    from_value(json!({"type": type_, "status": status, "reason": reason, "message": "", "lastTransitionTime": "2026-11-21T00:00:00Z"})).unwrap()
+}
+
+/// Plays the agents: every export is published, every link delivered.
+fn agents(seen: &mut Observed) {
+    for export in &mut seen.exports {
+        let export = Arc::make_mut(export);
+        let envelopes = export.spec.recipients.iter().filter_map(|recipient| {
+            let recipient_fingerprint = exchange::key::PublicKey::from_base64(recipient.public_key.as_deref()?)
+                .ok()?
+                .fingerprint();
+            Some(SealedEnvelope {
+                link: recipient.link.clone(),
+                recipient_fingerprint,
+                data: "c2VhbGVk".into(),
+            })
+        });
+        export.status = Some(PeerExportStatus {
+            envelopes: envelopes.collect(),
+            conditions: vec![said("SourceReady", "True", "Published")],
+            ..PeerExportStatus::default()
+        });
+    }
+    for link in &mut seen.links {
+        let link = Arc::make_mut(link);
+        let status = link.status.get_or_insert_default();
+        let type_ = if link.metadata.deletion_timestamp.is_some() {
+            "Withdrawn"
+        } else {
+            "Delivered"
+        };
+        status.conditions.retain(|old| old.type_ != type_);
+        status.conditions.push(said(type_, "True", type_));
+    }
+}
+
+/// Passes until nothing changes any more; returns the names of all changes.
+fn settle(seen: &mut Observed) -> Vec<String> {
+    let mut all = Vec::new();
+    for _ in 0..10 {
+        let changes = decide(seen);
+        if changes.is_empty() {
+            return all;
+        }
+        all.extend(changes.iter().map(ToString::to_string));
+        play(seen, changes);
+    }
+    panic!("does not settle: {all:#?}");
+}
+
+fn ready(seen: &Observed) -> (String, String) {
+    let status = seen.peering.as_ref().unwrap().status.clone().unwrap();
+    let ready = peering_api::peering::condition(&status.conditions, "Ready").unwrap();
+    (ready.status.clone(), ready.reason.clone())
+}
+
+fn served() -> Observed {
+    let mut seen = start();
+    settle(&mut seen);
+    agents(&mut seen);
+    settle(&mut seen);
+    seen
+}
+
+fn sealed(seen: &Observed, cluster: &str) -> usize {
+    let work = seen
+        .works
+        .iter()
+        .find(|work| work.namespace().as_deref() == Some(cluster))
+        .unwrap();
+    work.spec
+        .workload
+        .manifests
+        .iter()
+        .filter(|manifest| manifest["kind"] == "Secret")
+        .count()
+}
+
+#[test]
+fn from_the_first_pass_to_ready() {
+    let mut seen = start();
+    settle(&mut seen);
+    assert_eq!((seen.exports.len(), seen.links.len(), seen.works.len()), (2, 2, 2));
+    assert_eq!(ready(&seen), ("False".into(), "LinksNotReady".into()));
+    assert_eq!(sealed(&seen, "west"), 0, "nothing was published yet");
+    agents(&mut seen);
+    let changes = settle(&mut seen);
+    assert_eq!(ready(&seen), ("True".into(), "AllLinksReady".into()));
+    assert_eq!(sealed(&seen, "west"), 1);
+    assert_eq!(
+        changes
+            .iter()
+            .filter(|change| change.starts_with("apply"))
+            .collect::<Vec<_>>(),
+        [
+            "apply ManifestWork east/peering-pair",
+            "apply ManifestWork west/peering-pair"
+        ]
+    );
+    assert!(decide(&seen).is_empty(), "no write when nothing changed");
+}
+
+#[test]
+fn a_missing_addon_is_created_unless_the_cluster_opted_out() {
+    let mut seen = start();
+    seen.clusters.get_mut("west").unwrap().addon = None;
+    assert!(
+        decide(&seen)
+            .iter()
+            .any(|change| change.to_string() == "create ManagedClusterAddOn west/tokenexchange")
+    );
+    seen.clusters.get_mut("west").unwrap().opted_out = true;
+    assert!(
+        decide(&seen)
+            .iter()
+            .all(|change| !change.to_string().starts_with("create"))
+    );
+}
+
+#[test]
+fn a_removed_profile_withdraws_nothing() {
+    let mut seen = served();
+    seen.profile = None;
+    let changes = settle(&mut seen);
+    assert_eq!(changes, ["status of Peering pair"]);
+    assert_eq!(ready(&seen).0, "True", "what works goes on working");
+}
+
+#[test]
+fn a_deleted_peering_leaves_nothing_and_waits_for_the_agents() {
+    let mut seen = served();
+    Arc::make_mut(seen.peering.as_mut().unwrap())
+        .metadata
+        .deletion_timestamp = Some(Time(seen.now));
+    seen.profile = None;
+    let changes = decide(&seen);
+    play(&mut seen, changes);
+    assert_eq!(
+        (sealed(&seen, "east"), sealed(&seen, "west")),
+        (0, 0),
+        "envelopes leave the hub within the same pass"
+    );
+    assert_eq!((seen.exports.len(), seen.links.len()), (0, 2));
+    assert!(settle(&mut seen).is_empty(), "the links wait for their agents");
+    agents(&mut seen);
+    settle(&mut seen);
+    assert!(seen.peering.is_none() && seen.links.is_empty() && seen.works.is_empty());
+}
+
+#[test]
+fn an_addon_that_leaves_takes_its_links_along_and_the_peering_says_so() {
+    let mut seen = served();
+    let west = seen.clusters.get_mut("west").unwrap();
+    west.opted_out = true;
+    west.addon.as_mut().unwrap().leaving = true;
+    settle(&mut seen);
+    assert!(seen.links.iter().all(|link| link.metadata.deletion_timestamp.is_some()));
+    agents(&mut seen);
+    seen.clusters.get_mut("west").unwrap().addon = None;
+    settle(&mut seen);
+    assert!(
+        seen.links.is_empty()
+            && seen
+                .works
+                .iter()
+                .all(|work| work.namespace().as_deref() == Some("east"))
+    );
+    assert_eq!(ready(&seen), ("False".into(), "NoLinks".into()));
+}
+
+#[test]
+fn a_link_without_an_agent_does_not_hold_up_its_removal() {
+    let mut seen = served();
+    seen.clusters.insert("west".into(), Cluster::default());
+    settle(&mut seen);
+    assert!(
+        seen.links
+            .iter()
+            .all(|link| link.namespace().as_deref() == Some("east")),
+        "west cannot withdraw, its links go"
+    );
+}
+
+#[test]
+fn an_envelope_for_an_old_key_is_not_carried() {
+    let mut seen = served();
+    seen.clusters.get_mut("west").unwrap().public_key = Some(key(9).public().to_base64());
+    settle(&mut seen);
+    assert_eq!((sealed(&seen, "west"), sealed(&seen, "east")), (0, 1));
+    let export = seen
+        .exports
+        .iter()
+        .find(|export| export.namespace().as_deref() == Some("east"))
+        .unwrap();
+    assert_eq!(
+        export.spec.recipients[0].public_key,
+        Some(key(9).public().to_base64()),
+        "the source is told to seal anew"
+    );
+}
+
+#[test]
+fn a_failing_source_shows_on_link_and_peering() {
+    let mut seen = served();
+    for export in &mut seen.exports {
+        let status = Arc::make_mut(export).status.as_mut().unwrap();
+        status.conditions = vec![said("SourceReady", "False", "SourceNotFound")];
+    }
+    let changes = settle(&mut seen);
+    assert_eq!(changes.len(), 3, "{changes:?}");
+    assert_eq!(ready(&seen), ("False".into(), "LinksNotReady".into()));
+    assert_eq!(sealed(&seen, "west"), 1, "the last good envelope stays");
+    let status: &PeerLinkStatus = seen.links[0].status.as_ref().unwrap();
+    assert_eq!(
+        peering_api::peering::condition(&status.conditions, "Ready")
+            .unwrap()
+            .reason,
+        "SourceNotFound"
+    );
+}

@@ -1,0 +1,384 @@
+//! The hub as the manager sees it: one watch per kind, and snapshots of everything that concerns one Peering.
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    sync::Arc,
+};
+
+use addon_framework::runtime::{Clients, Queue, Watch, WatchState, watch};
+use jiff::Timestamp;
+use k8s_openapi::NamespaceResourceScope;
+use kube::{Api, Resource, ResourceExt, core::PartialObjectMeta};
+use kube_runtime::watcher;
+use peering_api::{
+    names,
+    ocm::{ManagedCluster, ManagedClusterAddOn, ManifestWork, names as ocm},
+    peering::{ExchangeProfile, PeerExport, PeerLink, PeerMember, Peering},
+};
+use serde::de::DeserializeOwned;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::recent::Recent;
+
+/// A watch with our own newest writes in front of it.
+pub(crate) struct Kind<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    watch: Watch<K>,
+    /// What we wrote and have not seen yet.
+    pub(crate) recent: Arc<Recent<K>>,
+}
+
+impl<K> Kind<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    fn of_peering(&self, peering: &str) -> Vec<Arc<K>> {
+        let ours = |object: &K| label(object) == Some(peering);
+        let known = self
+            .watch
+            .store
+            .state()
+            .into_iter()
+            .filter(|object| ours(object))
+            .collect();
+        self.recent.over(known, ours)
+    }
+}
+
+fn label<K: Resource>(object: &K) -> Option<&str> {
+    object
+        .meta()
+        .labels
+        .as_ref()?
+        .get(names::PEERING_LABEL)
+        .map(String::as_str)
+}
+
+/// What is known about a cluster.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Cluster {
+    /// It is a `ManagedCluster` and not being deleted.
+    pub(crate) managed: bool,
+    /// Its `ManagedCluster` says that addons must not be installed by themselves.
+    pub(crate) opted_out: bool,
+    /// Its `ManagedClusterAddOn`, if there is one.
+    pub(crate) addon: Option<Addon>,
+    /// The public key that its agent published.
+    pub(crate) public_key: Option<String>,
+}
+
+/// What is known about a `ManagedClusterAddOn`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Addon {
+    /// It is being deleted.
+    pub(crate) leaving: bool,
+    /// Where the agent runs on the managed cluster, once that is settled.
+    pub(crate) namespace: Option<String>,
+}
+
+/// Everything that concerns one Peering, at one moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Observed {
+    /// Its name.
+    pub(crate) name: String,
+    /// The Peering, unless it is gone.
+    pub(crate) peering: Option<Arc<Peering>>,
+    /// Its profile, unless that is missing.
+    pub(crate) profile: Option<Arc<ExchangeProfile>>,
+    /// The clusters that it names or that still hold something of it.
+    pub(crate) clusters: BTreeMap<String, Cluster>,
+    /// Its exports.
+    pub(crate) exports: Vec<Arc<PeerExport>>,
+    /// Its links.
+    pub(crate) links: Vec<Arc<PeerLink>>,
+    /// Its works.
+    pub(crate) works: Vec<Arc<ManifestWork>>,
+    /// When this was seen.
+    pub(crate) now: Timestamp,
+}
+
+/// All watches of the hub.
+pub(crate) struct Hub {
+    /// To write with.
+    pub(crate) client: kube::Client,
+    pub(crate) peerings: Kind<Peering>,
+    profiles: Watch<ExchangeProfile>,
+    clusters: Watch<PartialObjectMeta<ManagedCluster>>,
+    addons: Watch<ManagedClusterAddOn>,
+    pub(crate) members: Watch<PeerMember>,
+    pub(crate) exports: Kind<PeerExport>,
+    pub(crate) links: Kind<PeerLink>,
+    pub(crate) works: Kind<ManifestWork>,
+}
+
+/// Where touched objects are reported.
+#[derive(Clone)]
+pub(crate) struct Queues {
+    /// Names of Peerings.
+    pub(crate) peerings: Queue<String>,
+    /// Names of clusters whose `PeerMember` may need work.
+    pub(crate) members: Queue<String>,
+    /// Names of clusters whose addon may be able to go now.
+    pub(crate) leaving: Queue<String>,
+}
+
+impl Hub {
+    /// Starts all watches. Touched objects lead to the names of the Peerings that they concern.
+    pub(crate) fn watch(
+        clients: &Clients,
+        tasks: &TaskTracker,
+        token: &CancellationToken,
+        queues: &Queues,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|hub: &std::sync::Weak<Self>| {
+            // A profile, cluster or addon concerns the Peerings that name it, of those which are known by now.
+            let enqueue = {
+                let (hub, queue) = (hub.clone(), queues.peerings.clone());
+                move |concerned: &dyn Fn(&Self) -> BTreeSet<String>| {
+                    hub.upgrade()
+                        .into_iter()
+                        .flat_map(|hub| concerned(&hub))
+                        .for_each(|name| queue.add(name));
+                }
+            };
+            let on_cluster = {
+                let (enqueue, members) = (enqueue.clone(), queues.members.clone());
+                move |cluster: String| {
+                    enqueue(&|hub| hub.peerings_of_cluster(&cluster));
+                    members.add(cluster);
+                }
+            };
+            let (client, queue) = (&clients.watch, &queues.peerings);
+            let named = {
+                let (queue, recent) = (queue.clone(), Arc::new(Recent::<Peering>::default()));
+                let seen = recent.clone();
+                let watch = watch(
+                    tasks,
+                    token,
+                    "peerings",
+                    Api::all(client.clone()),
+                    watcher::Config::default(),
+                    move |peering: &Peering| {
+                        seen.seen(peering);
+                        queue.add(peering.name_any());
+                    },
+                );
+                Kind { watch, recent }
+            };
+            let profiles = watch(
+                tasks,
+                token,
+                "profiles",
+                Api::all(client.clone()),
+                watcher::Config::default(),
+                move |profile: &ExchangeProfile| {
+                    let name = profile.name_any();
+                    enqueue(&|hub| hub.peerings_of(|peering| peering.spec.profile == name));
+                },
+            );
+            let touched = on_cluster.clone();
+            let clusters = watch(
+                tasks,
+                token,
+                "managedclusters",
+                Api::all(client.clone()),
+                watcher::Config::default(),
+                move |cluster: &PartialObjectMeta<ManagedCluster>| touched(cluster.name_any()),
+            );
+            let touched = on_cluster.clone();
+            let only_ours = watcher::Config::default().fields(&format!("metadata.name={}", names::ADDON));
+            let addons = watch(
+                tasks,
+                token,
+                "managedclusteraddons",
+                Api::all(client.clone()),
+                only_ours,
+                move |addon: &ManagedClusterAddOn| {
+                    touched(addon.namespace().unwrap_or_default());
+                },
+            );
+            let members = watch(
+                tasks,
+                token,
+                "peermembers",
+                Api::all(client.clone()),
+                watcher::Config::default(),
+                move |member: &PeerMember| {
+                    on_cluster(member.namespace().unwrap_or_default());
+                },
+            );
+            Self {
+                client: clients.request.clone(),
+                peerings: named,
+                profiles,
+                clusters,
+                addons,
+                members,
+                exports: labelled(client, tasks, token, "peerexports", queues),
+                links: labelled(client, tasks, token, "peerlinks", queues),
+                works: labelled(client, tasks, token, "manifestworks", queues),
+            }
+        })
+    }
+
+    fn peerings_of(&self, concerned: impl Fn(&Peering) -> bool) -> BTreeSet<String> {
+        let all = self.peerings.watch.store.state();
+        all.iter()
+            .filter(|peering| concerned(peering))
+            .map(|peering| peering.name_any())
+            .collect()
+    }
+
+    /// The Peerings that name a cluster, and those which still have links that end there.
+    fn peerings_of_cluster(&self, cluster: &str) -> BTreeSet<String> {
+        let mut names = self.peerings_of(|peering| peering.spec.members.iter().any(|member| member.cluster == cluster));
+        let links = self.links.watch.store.state();
+        let there = links.iter().filter(|link| link.namespace().as_deref() == Some(cluster));
+        names.extend(there.filter_map(|link| label(link.as_ref()).map(str::to_owned)));
+        names
+    }
+
+    /// Resolves when every kind has been listed once.
+    pub(crate) async fn ready(&self) {
+        self.peerings.watch.ready().await;
+        self.profiles.ready().await;
+        self.clusters.ready().await;
+        self.addons.ready().await;
+        self.members.ready().await;
+        self.exports.watch.ready().await;
+        self.links.watch.ready().await;
+        self.works.watch.ready().await;
+    }
+
+    /// Which watches do not work at the moment, for the readiness endpoint.
+    pub(crate) fn broken(&self) -> Vec<&'static str> {
+        let states = [
+            ("peerings", self.peerings.watch.state()),
+            ("profiles", self.profiles.state()),
+            ("managedclusters", self.clusters.state()),
+            ("managedclusteraddons", self.addons.state()),
+            ("peermembers", self.members.state()),
+            ("peerexports", self.exports.watch.state()),
+            ("peerlinks", self.links.watch.state()),
+            ("manifestworks", self.works.watch.state()),
+        ];
+        states
+            .into_iter()
+            .filter(|(_, state)| !matches!(state, WatchState::Synced))
+            .map(|(name, _)| name)
+            .collect()
+    }
+
+    /// Everything that concerns one Peering.
+    pub(crate) fn observe(&self, name: &str) -> Observed {
+        let known = self.peerings.watch.get(None, name).into_iter().collect();
+        let peering = self
+            .peerings
+            .recent
+            .over(known, |peering| peering.name_any() == name)
+            .pop();
+        let (exports, links, works) = (
+            self.exports.of_peering(name),
+            self.links.of_peering(name),
+            self.works.of_peering(name),
+        );
+        let mut concerned: BTreeSet<String> = peering
+            .iter()
+            .flat_map(|peering| peering.spec.members.iter().map(|member| member.cluster.clone()))
+            .collect();
+        concerned.extend(exports.iter().filter_map(|export| export.namespace()));
+        concerned.extend(links.iter().filter_map(|link| link.namespace()));
+        concerned.extend(works.iter().filter_map(|work| work.namespace()));
+        Observed {
+            name: name.to_owned(),
+            profile: peering
+                .as_ref()
+                .and_then(|peering| self.profiles.get(None, &peering.spec.profile)),
+            clusters: concerned
+                .into_iter()
+                .map(|name| (name.clone(), self.cluster(&name)))
+                .collect(),
+            peering,
+            exports,
+            links,
+            works,
+            now: Timestamp::now(),
+        }
+    }
+
+    /// What is known about one cluster.
+    pub(crate) fn cluster(&self, name: &str) -> Cluster {
+        let managed = self
+            .clusters
+            .get(None, name)
+            .filter(|cluster| cluster.meta().deletion_timestamp.is_none());
+        let opted_out = |cluster: &PartialObjectMeta<ManagedCluster>| {
+            cluster.annotations().contains_key(ocm::DISABLE_INSTALL_ANNOTATION)
+        };
+        let addon = self.addon(name);
+        let member = self.members.get(Some(name), name);
+        Cluster {
+            managed: managed.is_some(),
+            opted_out: managed.is_some_and(|cluster| opted_out(&cluster)),
+            addon: addon.map(|addon| Addon {
+                leaving: addon.meta().deletion_timestamp.is_some(),
+                namespace: addon.status.as_ref().and_then(|status| status.namespace.clone()),
+            }),
+            public_key: member.and_then(|member| member.status.as_ref()?.public_key.clone()),
+        }
+    }
+
+    /// The `ManagedClusterAddOn` of a cluster.
+    pub(crate) fn addon(&self, cluster: &str) -> Option<Arc<ManagedClusterAddOn>> {
+        self.addons.get(Some(cluster), names::ADDON)
+    }
+
+    /// Whether a cluster still has links that its agent must withdraw.
+    pub(crate) fn has_links(&self, cluster: &str) -> bool {
+        self.links
+            .watch
+            .store
+            .state()
+            .iter()
+            .any(|link| link.namespace().as_deref() == Some(cluster))
+    }
+}
+
+/// Watches a kind whose objects carry the label of their Peering.
+fn labelled<K>(
+    client: &kube::Client,
+    tasks: &TaskTracker,
+    token: &CancellationToken,
+    name: &'static str,
+    queues: &Queues,
+) -> Kind<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
+{
+    let recent = Arc::new(Recent::<K>::default());
+    let (seen, queues) = (recent.clone(), queues.clone());
+    let config = watcher::Config::default().labels(names::PEERING_LABEL);
+    let watch = watch(
+        tasks,
+        token,
+        name,
+        Api::all(client.clone()),
+        config,
+        move |object: &K| {
+            seen.seen(object);
+            queues.leaving.add(object.namespace().unwrap_or_default());
+            if let Some(peering) = label(object) {
+                queues.peerings.add(peering.to_owned());
+            }
+        },
+    );
+    Kind { watch, recent }
+}

@@ -1,0 +1,119 @@
+//! Our own writes until the watch has brought them: without this, a pass that starts right after a write would see the old
+//! object and write once more.
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use kube::{Resource, ResourceExt};
+
+/// A watch that has not brought a write after this time is broken or the object is gone: the watch's view counts again.
+const TRUSTED: Duration = Duration::from_secs(10);
+
+type Key = (String, String);
+
+/// The newest version of each object that we wrote and the watch has not caught up with.
+#[derive(Debug)]
+pub(crate) struct Recent<K>(Mutex<HashMap<Key, (Instant, Arc<K>)>>);
+
+impl<K> Default for Recent<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+fn key<K: Resource>(object: &K) -> Key {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// Resource versions of one kind can be compared as numbers (KEP-5504).
+fn version<K: Resource>(object: &K) -> u128 {
+    object
+        .resource_version()
+        .and_then(|version| version.parse().ok())
+        .unwrap_or_default()
+}
+
+impl<K: Resource> Recent<K> {
+    /// Remembers what the API server answered to a write.
+    pub(crate) fn wrote(&self, object: K) {
+        self.lock().insert(key(&object), (Instant::now(), Arc::new(object)));
+    }
+
+    /// Forgets a write that the watch has brought or overtaken.
+    pub(crate) fn seen(&self, object: &K) {
+        let mut entries = self.lock();
+        let key = key(object);
+        if entries
+            .get(&key)
+            .is_some_and(|(_, ours)| version(object) >= version(ours.as_ref()))
+        {
+            entries.remove(&key);
+        }
+    }
+
+    /// What the watch knows, with our newer writes in place.
+    pub(crate) fn over(&self, known: Vec<Arc<K>>, wanted: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
+        let mut entries = self.lock();
+        if entries.is_empty() {
+            return known;
+        }
+        entries.retain(|_, (at, _)| at.elapsed() < TRUSTED);
+        let mut ours: HashMap<Key, Arc<K>> = entries
+            .iter()
+            .filter(|(_, (_, object))| wanted(object))
+            .map(|(key, (_, object))| (key.clone(), object.clone()))
+            .collect();
+        let mut all: Vec<_> = known
+            .into_iter()
+            .map(|object| match ours.remove(&key(object.as_ref())) {
+                Some(written) if version(written.as_ref()) > version(object.as_ref()) => written,
+                _ => object,
+            })
+            .collect();
+        all.extend(ours.into_values());
+        all
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, (Instant, Arc<K>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    use super::*;
+
+    fn object(name: &str, version: &str) -> ConfigMap {
+        let mut map = ConfigMap::default();
+        map.metadata.name = Some(name.into());
+        map.metadata.resource_version = Some(version.into());
+        map
+    }
+
+    fn versions(recent: &Recent<ConfigMap>, known: &[ConfigMap]) -> Vec<String> {
+        let known = known.iter().cloned().map(Arc::new).collect();
+        recent
+            .over(known, |_| true)
+            .iter()
+            .filter_map(|object| object.resource_version())
+            .collect()
+    }
+
+    #[test]
+    fn a_newer_write_stands_in_until_the_watch_brings_it() {
+        let recent = Recent::default();
+        recent.wrote(object("a", "10"));
+        assert_eq!(versions(&recent, &[object("a", "9")]), ["10"]);
+        assert_eq!(versions(&recent, &[]), ["10"], "created, not seen yet");
+        assert_eq!(versions(&recent, &[object("a", "11")]), ["11"]);
+        recent.seen(&object("a", "9"));
+        assert_eq!(versions(&recent, &[object("a", "9")]), ["10"]);
+        recent.seen(&object("a", "10"));
+        assert_eq!(versions(&recent, &[]), Vec::<String>::new(), "seen, then deleted");
+    }
+}
