@@ -1,0 +1,45 @@
+//! Writes the CRDs of our kinds into a directory, or with `--check` tells whether what is there is up to date.
+//! Run by `make generate` and `make lint`.
+use std::{env, fs, path::Path, process::ExitCode};
+
+use peering_api::peering;
+
+const HEAD: &str = "# Generated from api/src/peering by `make generate`. Do not edit.\n";
+
+fn main() -> ExitCode {
+    let args: Vec<_> = env::args().skip(1).collect();
+    let check = args.iter().any(|arg| arg == "--check");
+    let Some(directory) = args.iter().find(|arg| !arg.starts_with("--")) else {
+        eprintln!("usage: generate [--check] DIRECTORY");
+        return ExitCode::from(2);
+    };
+    let mut stale = false;
+    for (name, text) in files() {
+        let path = Path::new(directory).join(&name);
+        if fs::read_to_string(&path).is_ok_and(|old| old == text) {
+            continue;
+        }
+        if check {
+            eprintln!("{} is not up to date: run `make generate`", path.display());
+            stale = true;
+        } else if let Err(error) = fs::write(&path, text) {
+            eprintln!("cannot write {}: {error}", path.display());
+            return ExitCode::FAILURE;
+        }
+    }
+    if stale { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+fn files() -> Vec<(String, String)> {
+    let crds = peering::crds();
+    let names: Vec<_> = crds.iter().map(|crd| format!("{}.yaml", crd.metadata.name.as_deref().unwrap_or_default())).collect();
+    let mut files: Vec<_> = crds
+        .iter()
+        .zip(&names)
+        .filter_map(|(crd, name)| Some((name.clone(), format!("{HEAD}{}", serde_saphyr::to_string(crd).ok()?))))
+        .collect();
+    let list: String = names.iter().map(|name| format!("- {name}\n")).collect();
+    let kustomization = format!("{HEAD}apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n{list}");
+    files.push(("kustomization.yaml".to_owned(), kustomization));
+    files
+}
