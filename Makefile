@@ -1,0 +1,52 @@
+# Every task of the project. `make` alone lists them.
+CARGO ?= cargo
+DEVENV := target/debug/devenv
+# Where `make demo` keeps its state.
+DEMO_DIR ?= .demo
+
+.DEFAULT_GOAL := help
+.PHONY: help build test test-unit test-env lint fmt generate controlplane demo demo-status demo-down bench clean
+
+help: ## Show this list.
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## Build everything, optimised.
+	$(CARGO) build --workspace --release --locked
+
+controlplane: ## Build etcd, Kubernetes and Open Cluster Management from source, where they are not cached.
+	@hack/controlplane/build.sh >/dev/null
+
+test: controlplane ## Run every test, on real API servers.
+	$(CARGO) build --workspace --bins --locked
+	$(CARGO) test --workspace --locked
+
+test-unit: ## Run the tests that need no API server.
+	$(CARGO) test --locked -p peering-api -p exchange -p addon-framework -p addon-manager -p addon-agent
+
+lint: ## Check formatting, lints and generated files.
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) run -q --locked -p peering-api --example generate -- --check manifests/crds
+
+fmt: ## Format the code.
+	$(CARGO) fmt --all
+
+generate: ## Write the CRDs from the Rust types.
+	$(CARGO) run -q -p peering-api --example generate -- manifests/crds
+
+demo: controlplane ## Start a hub and two clusters, hand a secret and CA bundles over, and leave it all running.
+	$(CARGO) build --workspace --bins --locked
+	$(DEVENV) demo --dir $(DEMO_DIR)
+
+demo-status: ## Show what the demo is doing.
+	$(DEVENV) status --dir $(DEMO_DIR)
+
+demo-down: ## Stop the demo.
+	$(DEVENV) down --dir $(DEMO_DIR)
+
+bench: controlplane ## Measure latency, writes and memory; prints figures, asserts nothing.
+	$(CARGO) build --workspace --bins --release --locked
+	$(CARGO) bench --locked -p scenarios
+
+clean: ## Remove build output (the control planes' binaries stay in the cache).
+	$(CARGO) clean
