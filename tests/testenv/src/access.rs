@@ -26,7 +26,10 @@ impl Access {
     /// Access by a kubeconfig file.
     #[must_use]
     pub fn new(name: &str, kubeconfig: &Path) -> Self {
-        Self { name: name.to_owned(), kubeconfig: kubeconfig.to_owned() }
+        Self {
+            name: name.to_owned(),
+            kubeconfig: kubeconfig.to_owned(),
+        }
     }
 
     /// The cluster's name: `hub`, or the name of the managed cluster.
@@ -77,7 +80,6 @@ pub async fn get_raw(client: &Client, path: &str) -> Result<String> {
     let request = http::Request::get(path).body(Vec::new())?;
     Ok(client.request_text(request).await?)
 }
-
 
 /// The text of a kubeconfig for a user with a client certificate. Everything is inside, so that the file can be moved.
 #[must_use]

@@ -47,19 +47,32 @@ pub fn load(path: &Path) -> Result<Vec<Value>> {
     let kustomization = path.join("kustomization.yaml");
     let files = if kustomization.is_file() {
         let text = std::fs::read_to_string(&kustomization)?;
-        let kustomization: Kustomization = serde_saphyr::from_str(&text)
-            .map_err(|error| anyhow!("parse {}: {error}", kustomization.display()))?;
-        kustomization.resources.into_iter().map(|resource| path.join(resource)).collect()
+        let kustomization: Kustomization =
+            serde_saphyr::from_str(&text).map_err(|error| anyhow!("parse {}: {error}", kustomization.display()))?;
+        kustomization
+            .resources
+            .into_iter()
+            .map(|resource| path.join(resource))
+            .collect()
     } else {
         yaml_files(path)?
     };
-    files.iter().map(|file| load(file)).collect::<Result<Vec<_>>>().map(|documents| documents.concat())
+    files
+        .iter()
+        .map(|file| load(file))
+        .collect::<Result<Vec<_>>>()
+        .map(|documents| documents.concat())
 }
 
 fn yaml_files(directory: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(directory).with_context(|| format!("read {}", directory.display()))?;
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml"));
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    files.retain(|file| {
+        file.extension()
+            .is_some_and(|extension| extension == "yaml" || extension == "yml")
+    });
     files.sort();
     Ok(files)
 }
@@ -69,13 +82,20 @@ pub async fn objects(client: &Client, objects: Vec<Value>) -> Result<Vec<Dynamic
     let (first, rest): (Vec<Value>, Vec<Value>) = objects
         .into_iter()
         .partition(|object| matches!(object["kind"].as_str(), Some("Namespace" | "CustomResourceDefinition")));
-    let mut discovery = Discovery { client, cache: BTreeMap::new() };
+    let mut discovery = Discovery {
+        client,
+        cache: BTreeMap::new(),
+    };
     let mut applied = Vec::new();
     for object in first {
         applied.push(discovery.apply(object).await?);
     }
     for object in &applied {
-        if object.types.as_ref().is_some_and(|types| types.kind == "CustomResourceDefinition") {
+        if object
+            .types
+            .as_ref()
+            .is_some_and(|types| types.kind == "CustomResourceDefinition")
+        {
             await_established(client, object.metadata.name.as_deref().unwrap_or_default()).await?;
         }
     }
@@ -89,8 +109,15 @@ async fn await_established(client: &Client, name: &str) -> Result<()> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let what = format!("CRD {name} to be established");
     wait::until(&what, ESTABLISHED, || async {
-        let conditions = api.get(name).await?.status.and_then(|status| status.conditions).unwrap_or_default();
-        let established = conditions.iter().any(|c| c.type_ == "Established" && c.status == "True");
+        let conditions = api
+            .get(name)
+            .await?
+            .status
+            .and_then(|status| status.conditions)
+            .unwrap_or_default();
+        let established = conditions
+            .iter()
+            .any(|c| c.type_ == "Established" && c.status == "True");
         Ok(established.then_some(()))
     })
     .await
@@ -114,23 +141,29 @@ impl Discovery<'_> {
             Api::all_with(self.client.clone(), &resource)
         };
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        api.patch(&name, &params, &Patch::Apply(&object)).await.with_context(|| format!("apply {kind} {name}"))
+        api.patch(&name, &params, &Patch::Apply(&object))
+            .await
+            .with_context(|| format!("apply {kind} {name}"))
     }
 
     async fn resource(&mut self, api_version: &str, kind: &str) -> Result<(ApiResource, bool)> {
         // A CRD is established a moment before discovery shows it.
-        wait::until(&format!("{api_version} {kind} to be served"), Duration::from_secs(10), || {
-            let (client, cached) = (self.client.clone(), self.cache.get(api_version).cloned());
-            async move {
-                // What was served a moment ago may lack a kind whose CRD has been applied since.
-                let list = match cached.filter(|list| find(list, api_version, kind).is_some()) {
-                    Some(list) => list,
-                    None if api_version.contains('/') => client.list_api_group_resources(api_version).await?,
-                    None => client.list_core_api_resources(api_version).await?,
-                };
-                Ok(find(&list, api_version, kind).map(|found| (found, list)))
-            }
-        })
+        wait::until(
+            &format!("{api_version} {kind} to be served"),
+            Duration::from_secs(10),
+            || {
+                let (client, cached) = (self.client.clone(), self.cache.get(api_version).cloned());
+                async move {
+                    // What was served a moment ago may lack a kind whose CRD has been applied since.
+                    let list = match cached.filter(|list| find(list, api_version, kind).is_some()) {
+                        Some(list) => list,
+                        None if api_version.contains('/') => client.list_api_group_resources(api_version).await?,
+                        None => client.list_core_api_resources(api_version).await?,
+                    };
+                    Ok(find(&list, api_version, kind).map(|found| (found, list)))
+                }
+            },
+        )
         .await
         .map(|(found, list)| {
             self.cache.insert(api_version.to_owned(), list);
@@ -140,10 +173,16 @@ impl Discovery<'_> {
 }
 
 fn find(list: &APIResourceList, api_version: &str, kind: &str) -> Option<(ApiResource, bool)> {
-    let resource = list.resources.iter().find(|resource| resource.kind == kind && !resource.name.contains('/'))?;
+    let resource = list
+        .resources
+        .iter()
+        .find(|resource| resource.kind == kind && !resource.name.contains('/'))?;
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let gvk = GroupVersionKind::gvk(group, version, kind);
-    Some((ApiResource::from_gvk_with_plural(&gvk, &resource.name), resource.namespaced))
+    Some((
+        ApiResource::from_gvk_with_plural(&gvk, &resource.name),
+        resource.namespaced,
+    ))
 }
 
 fn text(value: &Value) -> Result<String> {
@@ -166,7 +205,11 @@ mod tests {
         write("a.yaml", "kind: NotListed\n");
         write("b.yaml", "# a comment\n---\nkind: One\n---\nkind: Two\n");
         write("more/c.yaml", "kind: Three\n");
-        let kinds: Vec<Value> = load(directory.path()).unwrap().into_iter().map(|object| object["kind"].clone()).collect();
+        let kinds: Vec<Value> = load(directory.path())
+            .unwrap()
+            .into_iter()
+            .map(|object| object["kind"].clone())
+            .collect();
         assert_eq!(kinds, ["One", "Two", "Three"]);
     }
 }

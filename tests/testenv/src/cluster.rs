@@ -138,7 +138,10 @@ impl Cluster {
 
     /// Starts the API server on its port and waits until it is ready. Does nothing while it runs.
     pub async fn start_api_server(&self) -> Result<()> {
-        if slot(&self.api_server).as_ref().is_none_or(|process| process.exited().is_some()) {
+        if slot(&self.api_server)
+            .as_ref()
+            .is_none_or(|process| process.exited().is_some())
+        {
             let process = self.spawn("kube-apiserver", &self.api_server_args())?;
             *slot(&self.api_server) = Some(process);
         }

@@ -28,8 +28,14 @@ impl ControlPlane {
         }
         let text = String::from_utf8(output.stdout)?;
         let last = text.lines().last().unwrap_or_default().trim();
-        ensure!(Path::new(last).is_dir(), "{} did not end with a directory: {last:?}", script.display());
-        Ok(Self { directory: PathBuf::from(last) })
+        ensure!(
+            Path::new(last).is_dir(),
+            "{} did not end with a directory: {last:?}",
+            script.display()
+        );
+        Ok(Self {
+            directory: PathBuf::from(last),
+        })
     }
 
     /// The directory of the binaries.
@@ -48,7 +54,9 @@ impl ControlPlane {
     pub fn crds(&self, role: &str) -> Result<Vec<PathBuf>> {
         let directory = self.directory.with_file_name("crds").join(role);
         let entries = std::fs::read_dir(&directory).with_context(|| format!("read {}", directory.display()))?;
-        let mut files: Vec<PathBuf> = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+        let mut files: Vec<PathBuf> = entries
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<_, _>>()?;
         files.sort();
         ensure!(!files.is_empty(), "no CRDs in {}", directory.display());
         Ok(files)

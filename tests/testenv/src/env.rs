@@ -84,7 +84,13 @@ impl Env {
         files::claim(&directory)?;
         let register = Register::default();
         let etcd_log = directory.join("etcd.log");
-        let etcd = Etcd::start(&register, &control_plane.binary("etcd"), &directory.join("etcd"), &etcd_log).await?;
+        let etcd = Etcd::start(
+            &register,
+            &control_plane.binary("etcd"),
+            &directory.join("etcd"),
+            &etcd_log,
+        )
+        .await?;
         let start = |name: String| {
             let (directory, register, control_plane, etcd) = (&directory, &register, &control_plane, &etcd);
             async move { Cluster::start(&name, &directory.join(&name), register, control_plane, etcd).await }
@@ -107,7 +113,10 @@ impl Env {
         });
         env.tell("API servers are ready");
         let prepare = try_join_all(spokes.iter().map(|spoke| ocm::prepare_spoke(spoke, &env.control_plane)));
-        futures::try_join!(ocm::install_hub(&env.hub, &env.control_plane, &options.hub_crds, &env.register), prepare)?;
+        futures::try_join!(
+            ocm::install_hub(&env.hub, &env.control_plane, &options.hub_crds, &env.register),
+            prepare
+        )?;
         env.tell("the hub runs Open Cluster Management");
         env.start_node(&env.hub).await?;
         try_join_all(spokes.iter().map(|spoke| env.join_cluster(spoke))).await?;
@@ -129,13 +138,21 @@ impl Env {
     /// A managed cluster.
     pub fn spoke(&self, name: &str) -> Result<Arc<Cluster>> {
         let spokes = self.spokes.read().unwrap_or_else(PoisonError::into_inner);
-        spokes.get(name).cloned().ok_or_else(|| anyhow!("there is no managed cluster {name}"))
+        spokes
+            .get(name)
+            .cloned()
+            .ok_or_else(|| anyhow!("there is no managed cluster {name}"))
     }
 
     /// All managed clusters that have joined, in order of name.
     #[must_use]
     pub fn spokes(&self) -> Vec<Arc<Cluster>> {
-        self.spokes.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.spokes
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
     }
 
     /// The binaries of the control planes, among them `kubectl`.
@@ -151,7 +168,10 @@ impl Env {
 
     /// Starts another managed cluster, with an API server, agents and a node of its own, and waits until it is available.
     pub async fn join(&self, name: &str) -> Result<Arc<Cluster>> {
-        ensure!(self.spoke(name).is_err() && name != "hub", "there is already a cluster {name}");
+        ensure!(
+            self.spoke(name).is_err() && name != "hub",
+            "there is already a cluster {name}"
+        );
         let directory = self.directory.join(name);
         let spoke = Cluster::start(name, &directory, &self.register, &self.control_plane, &self.etcd).await?;
         let spoke = Arc::new(spoke);
@@ -170,7 +190,9 @@ impl Env {
             "spec": {"hubAcceptsClient": true},
         });
         let params = PatchParams::apply(apply::FIELD_MANAGER).force();
-        ocm::managed_clusters(&client).patch(name, &params, &Patch::Apply(&object)).await?;
+        ocm::managed_clusters(&client)
+            .patch(name, &params, &Patch::Apply(&object))
+            .await?;
         let namespaces: kube::Api<k8s_openapi::api::core::v1::Namespace> = kube::Api::all(client);
         self.until(&format!("the namespace of {name}"), Duration::from_secs(30), || async {
             Ok(namespaces.get_opt(name).await?.map(drop))
@@ -183,9 +205,11 @@ impl Env {
         let client = self.hub.client().await?;
         let clusters = ocm::managed_clusters(&client);
         clusters.delete(name, &DeleteParams::default()).await?;
-        self.until(&format!("ManagedCluster {name} to be gone"), Duration::from_secs(60), || async {
-            Ok(clusters.get_opt(name).await?.is_none().then_some(()))
-        })
+        self.until(
+            &format!("ManagedCluster {name} to be gone"),
+            Duration::from_mins(1),
+            || async { Ok(clusters.get_opt(name).await?.is_none().then_some(())) },
+        )
         .await
     }
 
@@ -211,7 +235,9 @@ impl Env {
 
     /// A wait as [`Env::until`] makes, to which more dumps can be added.
     pub fn wait(&self, what: &str, deadline: Duration) -> Wait<'_> {
-        Wait::new(what, deadline).register(&self.register).dump(|| self.explain())
+        Wait::new(what, deadline)
+            .register(&self.register)
+            .dump(|| self.explain())
     }
 
     /// The objects and log tails that tell why something is not as it should be. Secret data is left out.
@@ -222,19 +248,29 @@ impl Env {
     /// The logs of everything that ran on the nodes: the addon manager and the agents.
     #[must_use]
     pub fn workload_logs(&self) -> Vec<PathBuf> {
-        let nodes = std::iter::once(self.hub.clone()).chain(self.spokes()).filter_map(|cluster| cluster.node().ok());
+        let nodes = std::iter::once(self.hub.clone())
+            .chain(self.spokes())
+            .filter_map(|cluster| cluster.node().ok());
         nodes.flat_map(|node| node.logs()).collect()
     }
 
     /// Stops everything: what runs on the nodes first, then the agents, controllers, API servers and etcd.
     pub async fn stop(&self) -> Result<()> {
         let clusters = std::iter::once(self.hub.clone()).chain(self.spokes());
-        join_all(clusters.filter_map(|cluster| cluster.node().ok()).map(|node| async move { node.stop().await })).await;
+        join_all(
+            clusters
+                .filter_map(|cluster| cluster.node().ok())
+                .map(|node| async move { node.stop().await }),
+        )
+        .await;
         let grace = Duration::from_secs(5);
-        let (etcd, others): (Vec<Process>, Vec<Process>) =
-            self.processes().into_iter().partition(|process| process.pid() == self.etcd.process().pid());
-        let (servers, clients): (Vec<Process>, Vec<Process>) =
-            others.into_iter().partition(|process| process.name().ends_with("/kube-apiserver"));
+        let (etcd, others): (Vec<Process>, Vec<Process>) = self
+            .processes()
+            .into_iter()
+            .partition(|process| process.pid() == self.etcd.process().pid());
+        let (servers, clients): (Vec<Process>, Vec<Process>) = others
+            .into_iter()
+            .partition(|process| process.name().ends_with("/kube-apiserver"));
         for group in [clients, servers, etcd] {
             try_join_all(group.iter().map(|process| process.stop(grace))).await?;
         }
@@ -243,16 +279,35 @@ impl Env {
 
     async fn join_cluster(&self, spoke: &Arc<Cluster>) -> Result<()> {
         let name = spoke.name();
+        self.bare_cluster(name).await?;
         ocm::join(&self.hub, spoke, &self.register).await?;
         let client = self.hub.client().await?;
-        let logs = [("hub", self.hub.log("registration-controller")), (name, spoke.log("registration-agent"))];
-        Wait::new(&format!("ManagedCluster {name} to be available"), Duration::from_secs(120))
-            .register(&self.register)
-            .dump(|| std::future::ready(logs.iter().map(|(_, log)| files::tail(log, 30)).collect::<Vec<_>>().join("\n")))
-            .until(|| async { ocm::check_available(&client, name).await.map(Some) })
-            .await?;
-        self.start_node(spoke).await.with_context(|| format!("start the node of {name}"))?;
-        self.spokes.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), spoke.clone());
+        let logs = [
+            ("hub", self.hub.log("registration-controller")),
+            (name, spoke.log("registration-agent")),
+        ];
+        Wait::new(
+            &format!("ManagedCluster {name} to be available"),
+            Duration::from_mins(2),
+        )
+        .register(&self.register)
+        .dump(|| {
+            std::future::ready(
+                logs.iter()
+                    .map(|(_, log)| files::tail(log, 30))
+                    .collect::<Vec<_>>()
+                    .join("\n"),
+            )
+        })
+        .until(|| async { ocm::check_available(&client, name).await.map(Some) })
+        .await?;
+        self.start_node(spoke)
+            .await
+            .with_context(|| format!("start the node of {name}"))?;
+        self.spokes
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_owned(), spoke.clone());
         self.tell(&format!("{name} is joined and available"));
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Keys per request when everything is read.
-const PAGE: usize = 500;
+const PAGE: usize = 100;
 
 /// A running etcd. Clusters are told apart by the prefix of their keys.
 #[derive(Clone, Debug)]
@@ -26,7 +26,10 @@ impl Etcd {
     /// Starts etcd and waits until it serves.
     pub async fn start(register: &Register, binary: &Path, directory: &Path, log: &Path) -> Result<Self> {
         let (port, peer_port) = (ports::take()?, ports::take()?);
-        let (client, peer) = (format!("http://127.0.0.1:{port}"), format!("http://127.0.0.1:{peer_port}"));
+        let (client, peer) = (
+            format!("http://127.0.0.1:{port}"),
+            format!("http://127.0.0.1:{peer_port}"),
+        );
         let process = register.spawn(&Spec {
             name: "etcd".to_owned(),
             program: binary.to_owned(),
@@ -47,7 +50,10 @@ impl Etcd {
         let etcd = Self { port, process };
         wait::until("etcd to serve", Duration::from_secs(30), || async {
             etcd.process.check()?;
-            Ok(plain_http::get(port, "/readyz", Duration::from_secs(2)).await.is_ok_and(|r| r.status == 200).then_some(()))
+            Ok(plain_http::get(port, "/readyz", Duration::from_secs(2))
+                .await
+                .is_ok_and(|r| r.status == 200)
+                .then_some(()))
         })
         .await?;
         Ok(etcd)
@@ -90,7 +96,10 @@ impl Etcd {
                 return Ok(all);
             }
             // The next page starts at the smallest key that is larger than the last one.
-            key = all.last().map(|(last, _)| [last.as_slice(), &[0]].concat()).unwrap_or_default();
+            key = all
+                .last()
+                .map(|(last, _)| [last.as_slice(), &[0]].concat())
+                .unwrap_or_default();
         }
     }
 }

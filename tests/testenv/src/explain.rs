@@ -37,10 +37,11 @@ pub async fn explain(env: &Env) -> String {
     for log in env.workload_logs() {
         log_tail(&mut text, &log);
     }
-    for (cluster, component) in [(env.hub().clone(), "ocm-addon-manager")]
-        .into_iter()
-        .chain(env.spokes().into_iter().flat_map(|spoke| [(spoke.clone(), "registration-agent"), (spoke, "work-agent")]))
-    {
+    for (cluster, component) in [(env.hub().clone(), "ocm-addon-manager")].into_iter().chain(
+        env.spokes()
+            .into_iter()
+            .flat_map(|spoke| [(spoke.clone(), "registration-agent"), (spoke, "work-agent")]),
+    ) {
         log_tail(&mut text, &cluster.log(component));
     }
     text
@@ -72,7 +73,13 @@ async fn list(text: &mut String, cluster: &str, client: &Client, resource: &ApiR
     let api: Api<DynamicObject> = Api::all_with(client.clone(), resource);
     match api.list(&ListParams::default()).await {
         Ok(objects) => {
-            let _ = writeln!(text, "--- {cluster}: {} of {} ({})", objects.items.len(), resource.kind, resource.api_version);
+            let _ = writeln!(
+                text,
+                "--- {cluster}: {} of {} ({})",
+                objects.items.len(),
+                resource.kind,
+                resource.api_version
+            );
             for object in objects {
                 let value = serde_json::to_value(object).unwrap_or_default();
                 let _ = writeln!(text, "{}", compact(value));

@@ -17,10 +17,18 @@ const OWNER: &str = "owner";
 
 /// Writes a file that only we can read, at once: a reader sees the old content or the new, never a part.
 pub fn write_private(path: &Path, content: &[u8]) -> Result<()> {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let temporary = path.with_file_name(format!(".{name}.new"));
     let write = || -> std::io::Result<()> {
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
         file.write_all(content)?;
         fs::rename(&temporary, path)
     };
@@ -88,9 +96,14 @@ fn remove_stale(parent: &Path) {
             continue;
         }
         // A directory without the file is being made right now, or nobody knows whose it is: leave it for a while.
-        let Ok(owner) = fs::read_to_string(entry.path().join(OWNER)) else { continue };
+        let Ok(owner) = fs::read_to_string(entry.path().join(OWNER)) else {
+            continue;
+        };
         let alive = owner.split_once(' ').is_some_and(|(pid, started)| {
-            pid.parse().ok().and_then(start_time).is_some_and(|actual| started.parse() == Ok(actual))
+            pid.parse()
+                .ok()
+                .and_then(start_time)
+                .is_some_and(|actual| started.parse() == Ok(actual))
         });
         if !alive {
             let _ = fs::remove_dir_all(entry.path());
@@ -114,14 +127,22 @@ mod tests {
     #[test]
     fn only_directories_of_dead_owners_are_removed() {
         let parent = tempfile::tempdir().unwrap();
-        let [mine, dead, reused, foreign] = ["env-mine", "env-dead", "env-reused", "other"]
-            .map(|name| parent.path().join(if name == "other" { name.to_owned() } else { format!("multicluster-orchestrator-{name}") }));
+        let [mine, dead, reused, foreign] = ["env-mine", "env-dead", "env-reused", "other"].map(|name| {
+            parent.path().join(if name == "other" {
+                name.to_owned()
+            } else {
+                format!("multicluster-orchestrator-{name}")
+            })
+        });
         for directory in [&mine, &dead, &reused, &foreign] {
             claim(directory).unwrap();
         }
         fs::write(dead.join(OWNER), "4194999 1").unwrap();
         fs::write(reused.join(OWNER), format!("{} 1", std::process::id())).unwrap();
         remove_stale(parent.path());
-        assert_eq!([&mine, &dead, &reused, &foreign].map(|directory| directory.exists()), [true, false, false, true]);
+        assert_eq!(
+            [&mine, &dead, &reused, &foreign].map(|directory| directory.exists()),
+            [true, false, false, true]
+        );
     }
 }

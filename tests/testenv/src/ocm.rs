@@ -42,7 +42,7 @@ kind: ClusterRole
 metadata: {name: testenv-bootstrap}
 rules:
 - {apiGroups: [certificates.k8s.io], resources: [certificatesigningrequests], verbs: [create, get, list, watch]}
-- {apiGroups: [cluster.open-cluster-management.io], resources: [managedclusters], verbs: [get, create, update]}
+- {apiGroups: [cluster.open-cluster-management.io], resources: [managedclusters], verbs: [get, list, watch, create, update]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
@@ -88,7 +88,7 @@ pub async fn install_hub(
     // Started after the CRDs: it looks for new kinds to collect garbage of only twice a minute.
     hub.start_controller_manager()?;
     hub.user_kubeconfig(BOOTSTRAP_USER, None)?;
-    Wait::new("the conversion webhook", Duration::from_secs(60))
+    Wait::new("the conversion webhook", Duration::from_mins(1))
         .register(register)
         .until(|| async {
             let answer = plain_http::get(health, "/readyz", Duration::from_secs(2)).await?;
@@ -99,7 +99,13 @@ pub async fn install_hub(
         "--feature-gates=ManagedClusterAutoApproval=true".to_owned(),
         format!("--auto-approved-csr-users={BOOTSTRAP_USER}"),
     ];
-    hub_controller(hub, "registration-controller", "registration", "controller", &auto_approval)?;
+    hub_controller(
+        hub,
+        "registration-controller",
+        "registration",
+        "controller",
+        &auto_approval,
+    )?;
     hub_controller(hub, "placement-controller", "placement", "controller", &[])?;
     hub_controller(hub, "ocm-addon-manager", "addon", "manager", &[])?;
     Ok(())
@@ -146,6 +152,9 @@ pub async fn prepare_spoke(spoke: &Cluster, control_plane: &ControlPlane) -> Res
 }
 
 /// Starts the agents of a managed cluster: registration, and work once the cluster has a hub kubeconfig of its own.
+///
+/// The `ManagedCluster` must be there. The agent would make it, but not when it gets its certificate at the same
+/// moment: it then goes on as an agent that may not, and waits for a cluster that nobody makes (seen with v1.2.0).
 pub async fn join(hub: &Cluster, spoke: &Cluster, register: &Register) -> Result<()> {
     let name = spoke.name();
     let hub_kubeconfig = spoke.directory().join("hub-kubeconfig");
@@ -178,7 +187,10 @@ pub async fn join(hub: &Cluster, spoke: &Cluster, register: &Register) -> Result
     let mut work = common("agent")?;
     work.extend([
         "--workload-source-driver=kube".to_owned(),
-        format!("--workload-source-config={}", hub_kubeconfig.join("kubeconfig").display()),
+        format!(
+            "--workload-source-config={}",
+            hub_kubeconfig.join("kubeconfig").display()
+        ),
         "--status-sync-interval=5s".to_owned(),
     ]);
     spoke.spawn_program("work-agent", "work", &work)?;
@@ -200,9 +212,16 @@ pub fn managed_clusters(client: &Client) -> Api<DynamicObject> {
 /// Whether a `ManagedCluster` is accepted, joined and available; otherwise an error that tells what is missing.
 pub async fn check_available(client: &Client, name: &str) -> Result<()> {
     let cluster = managed_clusters(client).get(name).await?;
-    for condition in ["HubAcceptedManagedCluster", "ManagedClusterJoined", "ManagedClusterConditionAvailable"] {
+    for condition in [
+        "HubAcceptedManagedCluster",
+        "ManagedClusterJoined",
+        "ManagedClusterConditionAvailable",
+    ] {
         if !has_condition(&cluster.data, condition, "True") {
-            return Err(anyhow!("ManagedCluster {name} has no {condition}=True: {}", cluster.data["status"]));
+            return Err(anyhow!(
+                "ManagedCluster {name} has no {condition}=True: {}",
+                cluster.data["status"]
+            ));
         }
     }
     Ok(())

@@ -32,10 +32,16 @@ impl Pki {
         std::fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
         let mut params = params(&format!("{cluster}-ca"), None);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages =
-            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+        params.key_usages = vec![
+            KeyUsagePurpose::KeyCertSign,
+            KeyUsagePurpose::CrlSign,
+            KeyUsagePurpose::DigitalSignature,
+        ];
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
-        let pki = Self { ca, directory: directory.to_owned() };
+        let pki = Self {
+            ca,
+            directory: directory.to_owned(),
+        };
         let serving = pki.serving()?;
         pki.write("ca.crt", &pki.ca.pem())?;
         pki.write("ca.key", &pki.ca.key().serialize_pem())?;
@@ -69,23 +75,34 @@ impl Pki {
     pub fn client(&self, user: &str, group: Option<&str>) -> Result<KeyAndCert> {
         let mut params = params(user, group);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        self.sign(params)
+        self.sign(&params)
     }
 
     fn serving(&self) -> Result<KeyAndCert> {
         let mut params = params("kube-apiserver", None);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.subject_alt_names = vec![SanType::IpAddress([127, 0, 0, 1].into()), SanType::IpAddress([10, 0, 0, 1].into())];
-        for name in ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"] {
+        params.subject_alt_names = vec![
+            SanType::IpAddress([127, 0, 0, 1].into()),
+            SanType::IpAddress([10, 0, 0, 1].into()),
+        ];
+        for name in [
+            "localhost",
+            "kubernetes",
+            "kubernetes.default",
+            "kubernetes.default.svc",
+        ] {
             params.subject_alt_names.push(SanType::DnsName(name.try_into()?));
         }
-        self.sign(params)
+        self.sign(&params)
     }
 
-    fn sign(&self, params: CertificateParams) -> Result<KeyAndCert> {
+    fn sign(&self, params: &CertificateParams) -> Result<KeyAndCert> {
         let key = KeyPair::generate()?;
         let cert = params.signed_by(&key, &self.ca)?;
-        Ok(KeyAndCert { cert: cert.pem(), key: key.serialize_pem() })
+        Ok(KeyAndCert {
+            cert: cert.pem(),
+            key: key.serialize_pem(),
+        })
     }
 
     fn write(&self, file: &str, content: &str) -> Result<()> {

@@ -22,9 +22,13 @@ pub struct Response {
 
 /// GETs a path of a local port.
 pub async fn get(port: u16, path: &str, deadline: Duration) -> Result<Response> {
-    request(port, &format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n"), deadline)
-        .await
-        .with_context(|| format!("GET http://127.0.0.1:{port}{path}"))
+    request(
+        port,
+        &format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n"),
+        deadline,
+    )
+    .await
+    .with_context(|| format!("GET http://127.0.0.1:{port}{path}"))
 }
 
 /// POSTs JSON to a path of a local port.
@@ -33,7 +37,9 @@ pub async fn post_json(port: u16, path: &str, body: &str, deadline: Duration) ->
         "POST {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
-    request(port, &(head + body), deadline).await.with_context(|| format!("POST http://127.0.0.1:{port}{path}"))
+    request(port, &(head + body), deadline)
+        .await
+        .with_context(|| format!("POST http://127.0.0.1:{port}{path}"))
 }
 
 async fn request(port: u16, request: &str, deadline: Duration) -> Result<Response> {
@@ -49,11 +55,17 @@ async fn request(port: u16, request: &str, deadline: Duration) -> Result<Respons
 }
 
 fn parse(answer: &[u8]) -> Result<Response> {
-    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").ok_or_else(|| anyhow!("not an HTTP answer"))?;
+    let end = answer
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .ok_or_else(|| anyhow!("not an HTTP answer"))?;
     let head = std::str::from_utf8(&answer[..end]).context("not an HTTP answer")?;
     let status = head.split_whitespace().nth(1).and_then(|code| code.parse().ok());
     let status = status.ok_or_else(|| anyhow!("no status in the answer"))?;
-    Ok(Response { status, body: answer[end + 4..].to_vec() })
+    Ok(Response {
+        status,
+        body: answer[end + 4..].to_vec(),
+    })
 }
 
 #[cfg(test)]
@@ -61,7 +73,10 @@ mod tests {
     #[test]
     fn an_answer_is_split_into_status_and_body() {
         let response = super::parse(b"HTTP/1.0 503 Service Unavailable\r\nA: b\r\n\r\nnot yet").unwrap();
-        assert_eq!((response.status, response.body.as_slice()), (503, b"not yet".as_slice()));
+        assert_eq!(
+            (response.status, response.body.as_slice()),
+            (503, b"not yet".as_slice())
+        );
         assert!(super::parse(b"garbage").is_err());
     }
 }

@@ -29,7 +29,10 @@ pub fn take() -> Result<u16> {
     let offset = u16::try_from((std::process::id() * 97) % u32::from(span)).unwrap_or_default();
     for step in 0..span {
         let port = RANGE.start + (offset + step) % span;
-        let lock = OpenOptions::new().create(true).append(true).open(directory.join(port.to_string()))?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(directory.join(port.to_string()))?;
         if lock.try_lock().is_err() || TcpListener::bind(("127.0.0.1", port)).is_err() {
             continue;
         }

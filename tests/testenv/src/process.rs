@@ -61,7 +61,11 @@ impl Process {
         let start = || -> Result<Child> {
             let log = OpenOptions::new().create(true).append(true).open(&spec.log)?;
             let mut command = Command::new(&spec.program);
-            command.args(&spec.args).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+            command
+                .args(&spec.args)
+                .stdin(Stdio::null())
+                .stdout(log.try_clone()?)
+                .stderr(log);
             if let Some(env) = &spec.env {
                 command.env_clear().envs(env);
             }
@@ -113,7 +117,10 @@ impl Process {
     /// Waits for its end.
     pub async fn wait(&self) -> Result<ExitStatus> {
         let mut exit = self.0.exit.clone();
-        let status = *exit.wait_for(Option::is_some).await.context("the waiting thread is gone")?;
+        let status = *exit
+            .wait_for(Option::is_some)
+            .await
+            .context("the waiting thread is gone")?;
         status.ok_or_else(|| anyhow!("{} ended without a status", self.0.name))
     }
 
@@ -138,7 +145,12 @@ impl Process {
     pub fn resident_bytes(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.pid)).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
+        line.trim()
+            .strip_suffix("kB")?
+            .trim()
+            .parse::<u64>()
+            .ok()
+            .map(|kibibytes| kibibytes * 1024)
     }
 
     /// The end of its log.
@@ -151,7 +163,12 @@ impl Process {
     pub fn check(&self) -> Result<()> {
         match self.exited() {
             Some(status) if !self.0.ending.load(Ordering::SeqCst) => {
-                bail!("{} ended ({status}); the end of {}:\n{}", self.0.name, self.0.log.display(), self.log_tail())
+                bail!(
+                    "{} ended ({status}); the end of {}:\n{}",
+                    self.0.name,
+                    self.0.log.display(),
+                    self.log_tail()
+                )
             }
             _ => Ok(()),
         }
@@ -159,7 +176,9 @@ impl Process {
 
     fn send(&self, signal: i32, group: bool) {
         let reaped = self.0.reaped.lock().unwrap_or_else(PoisonError::into_inner);
-        let Ok(pid) = libc::pid_t::try_from(self.0.pid) else { return };
+        let Ok(pid) = libc::pid_t::try_from(self.0.pid) else {
+            return;
+        };
         if !*reaped {
             // SAFETY: the process is not reaped yet (we hold the lock), so its id is still its own.
             unsafe { libc::kill(if group { -pid } else { pid }, signal) };
@@ -221,7 +240,9 @@ fn fork(command: Command) -> Result<Child> {
         sender
     });
     let (answer, child) = mpsc::sync_channel(1);
-    forker.send((command, answer)).map_err(|_| anyhow!("the thread that starts processes is gone"))?;
+    forker
+        .send((command, answer))
+        .map_err(|_| anyhow!("the thread that starts processes is gone"))?;
     Ok(child.recv().context("the thread that starts processes is gone")??)
 }
 
@@ -241,7 +262,9 @@ impl Register {
         let process = Process::spawn(spec)?;
         let mut entries = self.entries();
         // One that we ended is of no interest any more; one that died on its own stays, to be reported.
-        entries.processes.retain(|known| known.exited().is_none() || known.check().is_err());
+        entries
+            .processes
+            .retain(|known| known.exited().is_none() || known.check().is_err());
         entries.processes.push(process.clone());
         Ok(process)
     }
@@ -266,7 +289,12 @@ impl Register {
     /// The processes that are running.
     #[must_use]
     pub fn running(&self) -> Vec<Process> {
-        self.entries().processes.iter().filter(|process| process.exited().is_none()).cloned().collect()
+        self.entries()
+            .processes
+            .iter()
+            .filter(|process| process.exited().is_none())
+            .cloned()
+            .collect()
     }
 
     fn entries(&self) -> std::sync::MutexGuard<'_, Entries> {

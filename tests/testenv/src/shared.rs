@@ -29,5 +29,7 @@ fn start() -> Result<Arc<Env>> {
     crate::runtime::handle()?.spawn(async move {
         let _ = sender.send(Env::start(Options::default()).await);
     });
-    receiver.recv().map_err(|_| anyhow!("the start ended without a result"))?
+    receiver
+        .recv()
+        .map_err(|_| anyhow!("the start ended without a result"))?
 }

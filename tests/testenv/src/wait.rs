@@ -37,7 +37,12 @@ pub struct Wait<'a> {
 impl<'a> Wait<'a> {
     /// A wait for at most `deadline`.
     pub fn new(what: &str, deadline: Duration) -> Self {
-        Self { what: what.to_owned(), deadline, register: None, dumps: Vec::new() }
+        Self {
+            what: what.to_owned(),
+            deadline,
+            register: None,
+            dumps: Vec::new(),
+        }
     }
 
     /// Gives up at once when a process that must run has died.
@@ -66,7 +71,9 @@ impl<'a> Wait<'a> {
         let mut last = String::from("it was not so");
         loop {
             if let Some(register) = &self.register {
-                register.check().map_err(|error| anyhow!("while waiting for {}: {error:#}", self.what))?;
+                register
+                    .check()
+                    .map_err(|error| anyhow!("while waiting for {}: {error:#}", self.what))?;
             }
             let remaining = self.deadline.saturating_sub(start.elapsed());
             match tokio::time::timeout(remaining, poll()).await {
@@ -87,7 +94,11 @@ impl<'a> Wait<'a> {
         for dump in &self.dumps {
             // Explaining must not hang where waiting did.
             let text = tokio::time::timeout(Duration::from_secs(20), dump()).await;
-            let _ = write!(message, "\n{}", text.unwrap_or_else(|_| "(no explanation in time)".to_owned()));
+            let _ = write!(
+                message,
+                "\n{}",
+                text.unwrap_or_else(|_| "(no explanation in time)".to_owned())
+            );
         }
         anyhow!(message)
     }
@@ -97,10 +108,17 @@ impl<'a> Wait<'a> {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_failed_wait_tells_the_last_error_and_the_dumps() {
-        let wait = Wait::new("the moon", Duration::from_secs(1)).dump(|| async { "it is new".to_owned() });
-        let error = wait.until(|| async { Err::<Option<()>, _>(anyhow!("no light")) }).await.unwrap_err().to_string();
-        assert!(error.contains("the moon") && error.contains("no light") && error.ends_with("it is new"), "{error}");
+        let wait = Wait::new("the moon", Duration::ZERO).dump(|| async { "it is new".to_owned() });
+        let error = wait
+            .until(|| async { Err::<Option<()>, _>(anyhow!("no light")) })
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("the moon") && error.contains("no light") && error.ends_with("it is new"),
+            "{error}"
+        );
     }
 }

@@ -29,7 +29,9 @@ struct Arguments {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let listener = TcpListener::bind(&arguments.listen).await.with_context(|| arguments.listen.clone())?;
+    let listener = TcpListener::bind(&arguments.listen)
+        .await
+        .with_context(|| arguments.listen.clone())?;
     let mut terminate = signal(SignalKind::terminate())?;
     println!("probe started with {}", arguments.file.display());
     loop {
@@ -55,7 +57,9 @@ async fn answer(stream: TcpStream, arguments: &Arguments) -> Result<()> {
     stream.read_line(&mut line).await?;
     let body = match line.split_whitespace().nth(1) {
         Some("/readyz") => Ok("ok".to_owned()),
-        Some("/env") => Ok(serde_json::to_string(&std::env::vars().collect::<BTreeMap<String, String>>())?),
+        Some("/env") => Ok(serde_json::to_string(
+            &std::env::vars().collect::<BTreeMap<String, String>>(),
+        )?),
         Some("/file") => std::fs::read_to_string(&arguments.file).map_err(anyhow::Error::from),
         Some("/whoami") => who_am_i().await,
         Some("/exit") => std::process::exit(3),
@@ -72,6 +76,11 @@ async fn answer(stream: TcpStream, arguments: &Arguments) -> Result<()> {
 
 async fn who_am_i() -> Result<String> {
     let api: Api<SelfSubjectReview> = Api::all(Client::try_default().await?);
-    let review = api.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
-    review.status.and_then(|status| status.user_info?.username).context("no user")
+    let review = api
+        .create(&PostParams::default(), &SelfSubjectReview::default())
+        .await?;
+    review
+        .status
+        .and_then(|status| status.user_info?.username)
+        .context("no user")
 }

@@ -54,7 +54,7 @@ pub const BACK_OFF_RESET: Duration = Duration::from_secs(10);
 /// How long a process has after SIGTERM when the pod does not say.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(30);
 /// The lifetime of the tokens that are asked for when the volume does not say.
-pub const TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
+pub const TOKEN_LIFETIME: Duration = Duration::from_hours(1);
 
 /// How a node runs images.
 #[derive(Clone, Debug)]
@@ -68,7 +68,10 @@ pub struct Options {
 impl Default for Options {
     /// Our image, and the binaries of the build that this program belongs to.
     fn default() -> Self {
-        Self { image: "multicluster-orchestrator".to_owned(), binaries: binaries() }
+        Self {
+            image: "multicluster-orchestrator".to_owned(),
+            binaries: binaries(),
+        }
     }
 }
 
@@ -216,7 +219,9 @@ impl Node {
                 // Made here and not by the caller: a client belongs to the runtime that it is made on.
                 match Client::try_from(config) {
                     Ok(client) => watch_deployments(context, client).await,
-                    Err(error) => context.register.fault(format!("the node of {}: {error}", context.cluster)),
+                    Err(error) => context
+                        .register
+                        .fault(format!("the node of {}: {error}", context.cluster)),
                 }
             },
             &runtime,
@@ -244,7 +249,8 @@ impl Node {
         before: &RunningProcess,
         deadline: Duration,
     ) -> Result<RunningProcess> {
-        self.await_process(namespace, deployment, deadline, |process| process.pid() != before.pid()).await
+        self.await_process(namespace, deployment, deadline, |process| process.pid() != before.pid())
+            .await
     }
 
     /// Waits until a Deployment has no process and no pod any more.
@@ -264,7 +270,10 @@ impl Node {
     /// The logs of everything that ran here.
     #[must_use]
     pub fn logs(&self) -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(self.0.directory.join("logs")).into_iter().flatten().flatten();
+        let entries = std::fs::read_dir(self.0.directory.join("logs"))
+            .into_iter()
+            .flatten()
+            .flatten();
         let mut logs: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
         logs.sort();
         logs
@@ -279,7 +288,8 @@ impl Node {
 
     fn state(&self, namespace: &str, deployment: &str) -> Option<PodState> {
         let pods = self.0.pods.lock().unwrap_or_else(PoisonError::into_inner);
-        pods.get(&(namespace.to_owned(), deployment.to_owned())).map(|state| state.borrow().clone())
+        pods.get(&(namespace.to_owned(), deployment.to_owned()))
+            .map(|state| state.borrow().clone())
     }
 
     async fn await_process(
@@ -290,30 +300,37 @@ impl Node {
         accept: impl Fn(&RunningProcess) -> bool,
     ) -> Result<RunningProcess> {
         let log = self.log_path(namespace, deployment);
-        Wait::new(&format!("the process of {namespace}/{deployment} on {}", self.0.cluster), deadline)
-            .register(&self.0.register)
-            .dump(|| std::future::ready(crate::files::tail(&log, 40)))
-            .until(|| {
-                let state = self.state(namespace, deployment).ok_or_else(|| anyhow!("there is no such pod"));
-                std::future::ready(state.and_then(|state| match state.process {
-                    Some(process) if state.ready && process.process.exited().is_none() && accept(&process) => {
-                        Ok(Some(process))
-                    }
-                    _ => Err(anyhow!("{}", state.message)),
-                }))
-            })
-            .await
+        Wait::new(
+            &format!("the process of {namespace}/{deployment} on {}", self.0.cluster),
+            deadline,
+        )
+        .register(&self.0.register)
+        .dump(|| std::future::ready(crate::files::tail(&log, 40)))
+        .until(|| {
+            let state = self
+                .state(namespace, deployment)
+                .ok_or_else(|| anyhow!("there is no such pod"));
+            std::future::ready(state.and_then(|state| match state.process {
+                Some(process) if state.ready && process.process.exited().is_none() && accept(&process) => {
+                    Ok(Some(process))
+                }
+                _ => Err(anyhow!("{}", state.message)),
+            }))
+        })
+        .await
     }
 }
 
 impl Context {
     fn log_path(&self, namespace: &str, deployment: &str) -> PathBuf {
-        self.directory.join("logs").join(format!("{namespace}_{deployment}.log"))
+        self.directory
+            .join("logs")
+            .join(format!("{namespace}_{deployment}.log"))
     }
 }
 
 /// The pause between attempts to watch: short, as nobody else suffers from it and tests wait.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Steady;
 
 impl Iterator for Steady {
@@ -346,7 +363,9 @@ async fn watch_deployments(context: Arc<Context>, client: Client) {
                 seen.insert(key.clone());
                 let worker = workers.entry(key.clone()).or_insert_with(|| {
                     let (sender, receiver) = watch::channel(None);
-                    context.tasks.spawn(worker::run(context.clone(), client.clone(), key, receiver));
+                    context
+                        .tasks
+                        .spawn(worker::run(context.clone(), client.clone(), key, receiver));
                     sender
                 });
                 worker.send_replace(Some(Arc::new(deployment)));

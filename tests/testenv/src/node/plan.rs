@@ -99,11 +99,26 @@ impl Plan {
         identity(deployment, image).hash(&mut hasher);
         let (namespace, name) = (deployment.namespace().unwrap_or_default(), deployment.name_any());
         let pod = format!("{name}-{:08x}-{serial:05}", hasher.finish() & 0xffff_ffff);
-        let account = spec.service_account_name.clone().unwrap_or_else(|| "default".to_owned());
-        let facts = Facts { template, namespace: &namespace, pod: &pod, node, account: &account };
+        let account = spec
+            .service_account_name
+            .clone()
+            .unwrap_or_else(|| "default".to_owned());
+        let facts = Facts {
+            template,
+            namespace: &namespace,
+            pod: &pod,
+            node,
+            account: &account,
+        };
 
-        let command = [container.command.clone().unwrap_or_default(), container.args.clone().unwrap_or_default()].concat();
-        let (program, args) = command.split_first().ok_or_else(|| anyhow!("the container has no command"))?;
+        let command = [
+            container.command.clone().unwrap_or_default(),
+            container.args.clone().unwrap_or_default(),
+        ]
+        .concat();
+        let (program, args) = command
+            .split_first()
+            .ok_or_else(|| anyhow!("the container has no command"))?;
         let program = program.rsplit('/').next().unwrap_or(program).to_owned();
 
         let mut volumes: Vec<Volume> = Vec::new();
@@ -112,7 +127,9 @@ impl Plan {
         }
         let mut mounts = Vec::new();
         for mount in container.volume_mounts.iter().flatten() {
-            let place = PathBuf::from(&mount.name).join(mount.sub_path.as_deref().unwrap_or_default());
+            let mut place = PathBuf::from(&mount.name);
+            // Joining an empty path would add a slash.
+            place.extend(mount.sub_path.iter().filter(|path| !path.is_empty()));
             mounts.push((mount.mount_path.clone(), place));
         }
         let kubeconfig = spec.automount_service_account_token.unwrap_or(true);
@@ -122,8 +139,12 @@ impl Plan {
         }
 
         let ports = container.ports.iter().flatten();
-        let ports = ports.map(|port| u16::try_from(port.container_port)).collect::<Result<_, _>>()?;
-        let grace = spec.termination_grace_period_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+        let ports = ports
+            .map(|port| u16::try_from(port.container_port))
+            .collect::<Result<_, _>>()?;
+        let grace = spec
+            .termination_grace_period_seconds
+            .and_then(|seconds| u64::try_from(seconds).ok());
         Ok(Self {
             env: facts.env(container)?,
             readiness: readiness(container)?,
@@ -153,8 +174,18 @@ struct Facts<'a> {
 
 impl Facts<'_> {
     fn field(&self, path: &str) -> Result<String> {
-        let labels = || self.template.metadata.as_ref().and_then(|metadata| metadata.labels.clone());
-        let annotations = || self.template.metadata.as_ref().and_then(|metadata| metadata.annotations.clone());
+        let labels = || {
+            self.template
+                .metadata
+                .as_ref()
+                .and_then(|metadata| metadata.labels.clone())
+        };
+        let annotations = || {
+            self.template
+                .metadata
+                .as_ref()
+                .and_then(|metadata| metadata.annotations.clone())
+        };
         let entry = |map: Option<BTreeMap<String, String>>, rest: &str| {
             let key = rest.trim_end_matches(']').trim_matches('\'');
             map.and_then(|mut map| map.remove(key)).unwrap_or_default()
@@ -166,7 +197,10 @@ impl Facts<'_> {
             "status.podIP" | "status.podIPs" | "status.hostIP" | "status.hostIPs" => "127.0.0.1".to_owned(),
             "spec.nodeName" => self.node.to_owned(),
             "spec.serviceAccountName" => self.account.to_owned(),
-            _ => match (path.strip_prefix("metadata.labels["), path.strip_prefix("metadata.annotations[")) {
+            _ => match (
+                path.strip_prefix("metadata.labels["),
+                path.strip_prefix("metadata.annotations["),
+            ) {
                 (Some(rest), _) => entry(labels(), rest),
                 (_, Some(rest)) => entry(annotations(), rest),
                 _ => bail!("the node knows no field {path}"),
@@ -186,12 +220,18 @@ impl Facts<'_> {
             let config = source.and_then(|source| source.config_map_key_ref.as_ref());
             let value = match (field, secret, config) {
                 (Some(ObjectFieldSelector { field_path, .. }), _, _) => Value::Literal(self.field(field_path)?),
-                (_, Some(key), _) => {
-                    Value::Key(true, key.name.clone(), key.key.clone(), key.optional.unwrap_or_default())
-                }
-                (_, _, Some(key)) => {
-                    Value::Key(false, key.name.clone(), key.key.clone(), key.optional.unwrap_or_default())
-                }
+                (_, Some(key), _) => Value::Key(
+                    true,
+                    key.name.clone(),
+                    key.key.clone(),
+                    key.optional.unwrap_or_default(),
+                ),
+                (_, _, Some(key)) => Value::Key(
+                    false,
+                    key.name.clone(),
+                    key.key.clone(),
+                    key.optional.unwrap_or_default(),
+                ),
                 _ if source.is_some() => bail!("the node does not know where {} comes from", variable.name),
                 _ => Value::Literal(variable.value.clone().unwrap_or_default()),
             };
@@ -202,20 +242,32 @@ impl Facts<'_> {
 }
 
 fn readiness(container: &Container) -> Result<Option<Probe>> {
-    let Some(probe) = &container.readiness_probe else { return Ok(None) };
-    let Some(get) = &probe.http_get else { bail!("the node knows no readiness probe but httpGet") };
+    let Some(probe) = &container.readiness_probe else {
+        return Ok(None);
+    };
+    let Some(get) = &probe.http_get else {
+        bail!("the node knows no readiness probe but httpGet")
+    };
     let port = match &get.port {
         IntOrString::Int(number) => *number,
         IntOrString::String(name) => {
             let mut ports = container.ports.iter().flatten();
             let named = ports.find(|port| port.name.as_deref() == Some(name));
-            named.ok_or_else(|| anyhow!("the container has no port {name}"))?.container_port
+            named
+                .ok_or_else(|| anyhow!("the container has no port {name}"))?
+                .container_port
         }
     };
     Ok(Some(Probe {
         path: get.path.clone().unwrap_or_else(|| "/".to_owned()),
         port: u16::try_from(port)?,
-        period: Duration::from_secs(probe.period_seconds.and_then(|s| u64::try_from(s).ok()).unwrap_or(10).max(1)),
+        period: Duration::from_secs(
+            probe
+                .period_seconds
+                .and_then(|s| u64::try_from(s).ok())
+                .unwrap_or(10)
+                .max(1),
+        ),
         failures: probe.failure_threshold.and_then(|n| u32::try_from(n).ok()).unwrap_or(3),
     }))
 }
@@ -271,8 +323,11 @@ mod tests {
         let plan = plan(&json!({"volumeMounts": [{"name": "hub", "mountPath": "/hub"}], "ports": [{"containerPort": 8080, "name": "h"}],
             "readinessProbe": {"httpGet": {"path": "/readyz", "port": "h"}}}))
         .unwrap();
-        assert_eq!((plan.program.as_str(), plan.service_account.as_str()), ("addon-agent", "sa"));
-        assert_eq!(plan.mounts[0], ("/hub".to_owned(), PathBuf::from("hub/")));
+        assert_eq!(
+            (plan.program.as_str(), plan.service_account.as_str()),
+            ("addon-agent", "sa")
+        );
+        assert_eq!(plan.mounts[0], ("/hub".to_owned(), PathBuf::from("hub")));
         assert_eq!(plan.mounts[1].0, SERVICE_ACCOUNT_MOUNT);
         assert_eq!(plan.readiness.unwrap().port, 8080);
         assert!(plan.kubeconfig);
@@ -287,7 +342,10 @@ mod tests {
         ]}))
         .unwrap();
         let literal = |name: &str, value: &str| (name.to_owned(), Value::Literal(value.to_owned()));
-        assert_eq!(plan.env[..3], [literal("V", "1"), literal("NS", "n"), literal("L", "c")]);
+        assert_eq!(
+            plan.env[..3],
+            [literal("V", "1"), literal("NS", "n"), literal("L", "c")]
+        );
         assert_eq!(plan.env[3].1, Value::Key(true, "s".to_owned(), "k".to_owned(), false));
     }
 

@@ -35,7 +35,14 @@ pub(super) async fn run(
     end: CancellationToken,
 ) {
     let directory = context.directory.join(&plan.namespace).join(&plan.pod);
-    let pod = Pod { context, client, plan, directory, state, end };
+    let pod = Pod {
+        context,
+        client,
+        plan,
+        directory,
+        state,
+        end,
+    };
     if let Err(error) = pod.live().await {
         pod.tell(&format!("{error:#}"));
         pod.end.cancelled().await;
@@ -76,7 +83,9 @@ impl Pod {
         let mut pause = BACK_OFF_START;
         for restarts in 0.. {
             let started = Instant::now();
-            let Some(ended) = self.run_process(&prepared, restarts).await? else { return Ok(()) };
+            let Some(ended) = self.run_process(&prepared, restarts).await? else {
+                return Ok(());
+            };
             if started.elapsed() >= BACK_OFF_RESET {
                 pause = BACK_OFF_START;
             }
@@ -104,10 +113,12 @@ impl Pod {
         for (name, value) in &self.plan.env {
             let value = match value {
                 Value::Literal(text) => rewrite::expand(text, &raw),
-                Value::Key(secret, object, key, optional) => match self.await_key(*secret, object, key, *optional).await {
-                    Some(value) => value,
-                    None => continue,
-                },
+                Value::Key(secret, object, key, optional) => {
+                    match self.await_key(*secret, object, key, *optional).await {
+                        Some(value) => value,
+                        None => continue,
+                    }
+                }
             };
             raw.insert(name.clone(), value);
         }
@@ -115,25 +126,45 @@ impl Pod {
         for port in &self.plan.ports {
             local_ports.insert(*port, ports::take()?);
         }
-        let mounts: Vec<(&str, PathBuf)> =
-            self.plan.mounts.iter().map(|(mount, place)| (mount.as_str(), self.volume(place))).collect();
+        let mounts: Vec<(&str, PathBuf)> = self
+            .plan
+            .mounts
+            .iter()
+            .map(|(mount, place)| (mount.as_str(), self.volume(place)))
+            .collect();
         let localise = |text: &str| {
             let text = rewrite::mount_paths(text, mounts.iter().map(|(mount, local)| (*mount, local.as_path())));
             rewrite::ports(&text, &local_ports)
         };
-        let args = self.plan.args.iter().map(|arg| localise(&rewrite::expand(arg, &raw))).collect();
-        let mut env: BTreeMap<String, String> = raw.iter().map(|(name, value)| (name.clone(), localise(value))).collect();
+        let args = self
+            .plan
+            .args
+            .iter()
+            .map(|arg| localise(&rewrite::expand(arg, &raw)))
+            .collect();
+        let mut env: BTreeMap<String, String> = raw
+            .iter()
+            .map(|(name, value)| (name.clone(), localise(value)))
+            .collect();
         let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
         // Without HOME of its own, a client without configuration would find the developer's kubeconfig.
-        for (name, value) in
-            [("PATH", path), ("HOME", home.display().to_string()), ("HOSTNAME", self.plan.pod.clone())]
-        {
+        for (name, value) in [
+            ("PATH", path),
+            ("HOME", home.display().to_string()),
+            ("HOSTNAME", self.plan.pod.clone()),
+        ] {
             env.entry(name.to_owned()).or_insert(value);
         }
         if self.plan.kubeconfig {
-            env.entry("KUBECONFIG".to_owned()).or_insert(self.write_kubeconfig()?.display().to_string());
+            env.entry("KUBECONFIG".to_owned())
+                .or_insert(self.write_kubeconfig()?.display().to_string());
         }
-        Ok(Prepared { program, args, env, ports: local_ports })
+        Ok(Prepared {
+            program,
+            args,
+            env,
+            ports: local_ports,
+        })
     }
 
     /// Starts what keeps the volumes up to date, and waits until each has its files.
@@ -193,7 +224,11 @@ impl Pod {
     }
 
     fn write_kubeconfig(&self) -> Result<PathBuf> {
-        let place = self.plan.mounts.iter().find(|(mount, _)| mount == SERVICE_ACCOUNT_MOUNT);
+        let place = self
+            .plan
+            .mounts
+            .iter()
+            .find(|(mount, _)| mount == SERVICE_ACCOUNT_MOUNT);
         let (_, place) = place.context("no volume with a token")?;
         let volume = self.volume(place);
         let text = access::pod_kubeconfig(
@@ -211,7 +246,10 @@ impl Pod {
     /// Runs the process once. Gives how it ended, or nothing when the pod was to end.
     async fn run_process(&self, prepared: &Prepared, restarts: u32) -> Result<Option<std::process::ExitStatus>> {
         let process = Process::spawn(&Spec {
-            name: format!("{}/{}/{}", self.context.cluster, self.plan.namespace, self.plan.deployment),
+            name: format!(
+                "{}/{}/{}",
+                self.context.cluster, self.plan.namespace, self.plan.deployment
+            ),
             program: prepared.program.clone(),
             args: prepared.args.clone(),
             env: Some(prepared.env.clone()),
@@ -242,7 +280,13 @@ impl Pod {
 
     /// Looks whether the process is ready, for ever.
     async fn probe(&self, prepared: &Prepared) {
-        let Some(Probe { path, port, period, failures }) = &self.plan.readiness else {
+        let Some(Probe {
+            path,
+            port,
+            period,
+            failures,
+        }) = &self.plan.readiness
+        else {
             return std::future::pending().await;
         };
         let port = prepared.ports.get(port).copied().unwrap_or(*port);

@@ -15,15 +15,12 @@ pub(super) fn expand(text: &str, variables: &BTreeMap<String, String>) -> String
             continue;
         }
         let name = after.strip_prefix('(').and_then(|inside| inside.split_once(')'));
-        match name.and_then(|(name, tail)| variables.get(name).map(|value| (value, tail))) {
-            Some((value, tail)) => {
-                result.push_str(value);
-                rest = tail;
-            }
-            None => {
-                result.push('$');
-                rest = after;
-            }
+        if let Some((value, tail)) = name.and_then(|(name, tail)| variables.get(name).map(|value| (value, tail))) {
+            result.push_str(value);
+            rest = tail;
+        } else {
+            result.push('$');
+            rest = after;
         }
     }
     result + rest
@@ -31,7 +28,9 @@ pub(super) fn expand(text: &str, variables: &BTreeMap<String, String>) -> String
 
 /// Replaces mount paths by local directories. The longest mount path that fits wins; `/data` does not fit `/database`.
 pub(super) fn mount_paths<'a>(text: &str, mounts: impl Iterator<Item = (&'a str, &'a Path)>) -> String {
-    let mut mounts: Vec<(&str, &Path)> = mounts.map(|(mount, local)| (mount.trim_end_matches('/'), local)).collect();
+    let mut mounts: Vec<(&str, &Path)> = mounts
+        .map(|(mount, local)| (mount.trim_end_matches('/'), local))
+        .collect();
     mounts.sort_by_key(|(mount, _)| std::cmp::Reverse(mount.len()));
     let in_name = |character: char| character.is_alphanumeric() || "_-.".contains(character);
     let mut result = String::new();
@@ -41,18 +40,14 @@ pub(super) fn mount_paths<'a>(text: &str, mounts: impl Iterator<Item = (&'a str,
         rest = &rest[slash..];
         // A path starts where no name and no other slash comes before: not inside `a/b`, nor at the host of a URL.
         let starts = !result.ends_with(|c| in_name(c) || c == '/');
-        let fits = |mount: &str| {
-            !mount.is_empty() && rest.strip_prefix(mount).is_some_and(|tail| !tail.starts_with(in_name))
-        };
-        match mounts.iter().find(|(mount, _)| starts && fits(mount)) {
-            Some((mount, local)) => {
-                result.push_str(&local.to_string_lossy());
-                rest = &rest[mount.len()..];
-            }
-            None => {
-                result.push('/');
-                rest = &rest[1..];
-            }
+        let fits =
+            |mount: &str| !mount.is_empty() && rest.strip_prefix(mount).is_some_and(|tail| !tail.starts_with(in_name));
+        if let Some((mount, local)) = mounts.iter().find(|(mount, _)| starts && fits(mount)) {
+            result.push_str(&local.to_string_lossy());
+            rest = &rest[mount.len()..];
+        } else {
+            result.push('/');
+            rest = &rest[1..];
         }
     }
     result + rest
@@ -105,7 +100,11 @@ mod tests {
 
     #[test]
     fn mount_paths_are_replaced_where_they_are_paths() {
-        let mounts = [("/etc/hub", Path::new("/l/hub")), ("/etc/hub/ca/", Path::new("/l/ca")), ("/data", Path::new("/l/d"))];
+        let mounts = [
+            ("/etc/hub", Path::new("/l/hub")),
+            ("/etc/hub/ca/", Path::new("/l/ca")),
+            ("/data", Path::new("/l/d")),
+        ];
         for (text, expected) in [
             ("/etc/hub", "/l/hub"),
             ("--a=/etc/hub/kubeconfig", "--a=/l/hub/kubeconfig"),

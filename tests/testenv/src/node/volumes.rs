@@ -24,10 +24,7 @@ use k8s_openapi::{
     },
     jiff::Timestamp,
 };
-use kube::{
-    Api, Client,
-    api::PostParams,
-};
+use kube::{Api, Client, api::PostParams};
 use kube_runtime::{WatchStreamExt, watcher::watch_object};
 
 use super::{Context, Steady, TOKEN_LIFETIME};
@@ -46,7 +43,11 @@ pub(super) struct Volume {
 enum Source {
     Secret(Object),
     ConfigMap(Object),
-    Token { audience: Option<String>, lifetime: Duration, path: String },
+    Token {
+        audience: Option<String>,
+        lifetime: Duration,
+        path: String,
+    },
     Static(Files),
     /// The cluster's CA, which every service account's volume holds.
     ClusterCa(String),
@@ -61,8 +62,16 @@ struct Object {
 
 impl Object {
     fn new(name: Option<&String>, items: Option<&Vec<KeyToPath>>, optional: Option<bool>) -> Self {
-        let items = items.into_iter().flatten().map(|item| (item.key.clone(), item.path.clone())).collect();
-        Self { name: name.cloned().unwrap_or_default(), items, optional: optional.unwrap_or_default() }
+        let items = items
+            .into_iter()
+            .flatten()
+            .map(|item| (item.key.clone(), item.path.clone()))
+            .collect();
+        Self {
+            name: name.cloned().unwrap_or_default(),
+            items,
+            optional: optional.unwrap_or_default(),
+        }
     }
 
     /// The files made of an object's data; nothing when a wanted key is absent.
@@ -82,7 +91,11 @@ pub(super) fn service_account(name: &str, namespace: &str) -> Volume {
     Volume {
         name: name.to_owned(),
         sources: vec![
-            Source::Token { audience: None, lifetime: TOKEN_LIFETIME, path: "token".to_owned() },
+            Source::Token {
+                audience: None,
+                lifetime: TOKEN_LIFETIME,
+                path: "token".to_owned(),
+            },
             Source::ClusterCa("ca.crt".to_owned()),
             Source::Static(namespace),
         ],
@@ -93,18 +106,34 @@ pub(super) fn service_account(name: &str, namespace: &str) -> Volume {
 pub(super) fn plan(volume: &core::Volume, field: &dyn Fn(&str) -> Result<String>) -> Result<Volume> {
     let mut sources = Vec::new();
     if let Some(secret) = &volume.secret {
-        sources.push(Source::Secret(Object::new(secret.secret_name.as_ref(), secret.items.as_ref(), secret.optional)));
+        sources.push(Source::Secret(Object::new(
+            secret.secret_name.as_ref(),
+            secret.items.as_ref(),
+            secret.optional,
+        )));
     } else if let Some(map) = &volume.config_map {
-        sources.push(Source::ConfigMap(Object::new(Some(&map.name), map.items.as_ref(), map.optional)));
+        sources.push(Source::ConfigMap(Object::new(
+            Some(&map.name),
+            map.items.as_ref(),
+            map.optional,
+        )));
     } else if let Some(downward) = &volume.downward_api {
         sources.push(downward_files(downward.items.iter().flatten(), field)?);
     } else if let Some(projected) = &volume.projected {
         for part in projected.sources.iter().flatten() {
             if let Some(secret) = &part.secret {
-                sources.push(Source::Secret(Object::new(Some(&secret.name), secret.items.as_ref(), secret.optional)));
+                sources.push(Source::Secret(Object::new(
+                    Some(&secret.name),
+                    secret.items.as_ref(),
+                    secret.optional,
+                )));
             }
             if let Some(map) = &part.config_map {
-                sources.push(Source::ConfigMap(Object::new(Some(&map.name), map.items.as_ref(), map.optional)));
+                sources.push(Source::ConfigMap(Object::new(
+                    Some(&map.name),
+                    map.items.as_ref(),
+                    map.optional,
+                )));
             }
             if let Some(token) = &part.service_account_token {
                 let lifetime = token.expiration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
@@ -121,7 +150,10 @@ pub(super) fn plan(volume: &core::Volume, field: &dyn Fn(&str) -> Result<String>
     } else if volume.empty_dir.is_none() {
         bail!("the node does not know the kind of volume {}", volume.name);
     }
-    Ok(Volume { name: volume.name.clone(), sources })
+    Ok(Volume {
+        name: volume.name.clone(),
+        sources,
+    })
 }
 
 fn downward_files<'a>(
@@ -130,7 +162,11 @@ fn downward_files<'a>(
 ) -> Result<Source> {
     let mut files = Files::new();
     for item in items {
-        let path = &item.field_ref.as_ref().context("the node knows only fieldRef in a downward API volume")?.field_path;
+        let path = &item
+            .field_ref
+            .as_ref()
+            .context("the node knows only fieldRef in a downward API volume")?
+            .field_path;
         files.insert(item.path.clone(), field(path)?.into_bytes());
     }
     Ok(Source::Static(files))
@@ -146,7 +182,9 @@ pub(super) async fn follow(
     ready: impl Fn() + Send,
 ) {
     if let Err(error) = fs::create_dir_all(&directory) {
-        context.register.fault(format!("create {}: {error}", directory.display()));
+        context
+            .register
+            .fault(format!("create {}: {error}", directory.display()));
         return;
     }
     if volume.sources.is_empty() {
@@ -163,7 +201,9 @@ pub(super) async fn follow(
     let mut serial = 0_u64;
     while let Some((index, files)) = changes.next().await {
         contents[index] = Some(files);
-        let Some(all) = contents.iter().cloned().collect::<Option<Vec<Files>>>() else { continue };
+        let Some(all) = contents.iter().cloned().collect::<Option<Vec<Files>>>() else {
+            continue;
+        };
         let all: Files = all.into_iter().flatten().collect();
         if written.as_ref() == Some(&all) {
             continue;
@@ -174,7 +214,9 @@ pub(super) async fn follow(
                 written = Some(all);
                 ready();
             }
-            Err(error) => context.register.fault(format!("write the volume {}: {error}", directory.display())),
+            Err(error) => context
+                .register
+                .fault(format!("write the volume {}: {error}", directory.display())),
         }
     }
 }
@@ -189,21 +231,43 @@ fn follow_source(
     match source {
         Source::Secret(object) => {
             let stream = watch_object(Api::<Secret>::namespaced(client, namespace), &object.name).backoff(Steady);
-            let data = |secret: Secret| secret.data.into_iter().flatten().map(|(key, value)| (key, value.0)).collect();
-            stream.filter_map(move |event| std::future::ready(changed(&object, event, data))).boxed()
+            let data = |secret: Secret| {
+                secret
+                    .data
+                    .into_iter()
+                    .flatten()
+                    .map(|(key, value)| (key, value.0))
+                    .collect()
+            };
+            stream
+                .filter_map(move |event| std::future::ready(changed(&object, event, data)))
+                .boxed()
         }
         Source::ConfigMap(object) => {
             let stream = watch_object(Api::<ConfigMap>::namespaced(client, namespace), &object.name).backoff(Steady);
             let data = |map: ConfigMap| {
-                let text = map.data.into_iter().flatten().map(|(key, value)| (key, value.into_bytes()));
-                text.chain(map.binary_data.into_iter().flatten().map(|(key, value)| (key, value.0))).collect()
+                let text = map
+                    .data
+                    .into_iter()
+                    .flatten()
+                    .map(|(key, value)| (key, value.into_bytes()));
+                text.chain(map.binary_data.into_iter().flatten().map(|(key, value)| (key, value.0)))
+                    .collect()
             };
-            stream.filter_map(move |event| std::future::ready(changed(&object, event, data))).boxed()
+            stream
+                .filter_map(move |event| std::future::ready(changed(&object, event, data)))
+                .boxed()
         }
-        Source::Token { audience, lifetime, path } => {
+        Source::Token {
+            audience,
+            lifetime,
+            path,
+        } => {
             let api = Api::namespaced(client, namespace);
             let account = account.to_owned();
-            tokens(api, account, audience, lifetime).map(move |token| Files::from([(path.clone(), token)])).boxed()
+            tokens(api, account, audience, lifetime)
+                .map(move |token| Files::from([(path.clone(), token)]))
+                .boxed()
         }
         Source::Static(files) => stream::once(std::future::ready(files)).boxed(),
         Source::ClusterCa(path) => {
@@ -245,22 +309,30 @@ fn tokens(
         },
         ..TokenRequest::default()
     };
-    stream::unfold((api, account, request, Duration::ZERO), |(api, account, request, pause)| async move {
-        tokio::time::sleep(pause).await;
-        loop {
-            match api.create_token_request(&account, &PostParams::default(), &request).await {
-                Ok(TokenRequest { status: Some(status), .. }) => {
-                    // The API server may give another lifetime than was asked for.
-                    let left = status.expiration_timestamp.0.duration_since(Timestamp::now());
-                    let left = Duration::try_from(left).unwrap_or_default();
-                    return Some((status.token.into_bytes(), (api, account, request, left.mul_f64(0.8))));
+    stream::unfold(
+        (api, account, request, Duration::ZERO),
+        |(api, account, request, pause)| async move {
+            tokio::time::sleep(pause).await;
+            loop {
+                match api
+                    .create_token_request(&account, &PostParams::default(), &request)
+                    .await
+                {
+                    Ok(TokenRequest {
+                        status: Some(status), ..
+                    }) => {
+                        // The API server may give another lifetime than was asked for.
+                        let left = status.expiration_timestamp.0.duration_since(Timestamp::now());
+                        let left = Duration::try_from(left).unwrap_or_default();
+                        return Some((status.token.into_bytes(), (api, account, request, left.mul_f64(0.8))));
+                    }
+                    Ok(_) => {}
+                    Err(error) => tracing::debug!(account, %error, "cannot get a token"),
                 }
-                Ok(_) => {}
-                Err(error) => tracing::debug!(account, %error, "cannot get a token"),
+                tokio::time::sleep(Duration::from_millis(300)).await;
             }
-            tokio::time::sleep(Duration::from_millis(300)).await;
-        }
-    })
+        },
+    )
     .boxed()
 }
 
@@ -271,7 +343,9 @@ fn write(directory: &Path, files: &Files, serial: u64) -> io::Result<()> {
     for (path, content) in files {
         let relative = Path::new(path);
         let mut components = relative.components();
-        let Some(Component::Normal(first)) = components.next() else { return Err(invalid(path)) };
+        let Some(Component::Normal(first)) = components.next() else {
+            return Err(invalid(path));
+        };
         if components.any(|component| !matches!(component, Component::Normal(_))) {
             return Err(invalid(path));
         }
@@ -305,7 +379,10 @@ fn write(directory: &Path, files: &Files, serial: u64) -> io::Result<()> {
 }
 
 fn invalid(path: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, format!("{path} is no path inside a volume"))
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("{path} is no path inside a volume"),
+    )
 }
 
 #[cfg(test)]
@@ -316,14 +393,20 @@ mod tests {
     fn files_follow_and_those_no_longer_wanted_go() {
         let directory = tempfile::tempdir().unwrap();
         let write = |serial, files: &[(&str, &str)]| {
-            let files = files.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect();
+            let files = files
+                .iter()
+                .map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec()))
+                .collect();
             super::write(directory.path(), &files, serial)
         };
         let read = |path: &str| fs::read_to_string(directory.path().join(path)).ok();
         write(1, &[("a", "1"), ("sub/b", "2")]).unwrap();
         assert_eq!((read("a"), read("sub/b")), (Some("1".to_owned()), Some("2".to_owned())));
         write(2, &[("a", "3"), ("c", "4")]).unwrap();
-        assert_eq!((read("a"), read("sub/b"), read("c")), (Some("3".to_owned()), None, Some("4".to_owned())));
+        assert_eq!(
+            (read("a"), read("sub/b"), read("c")),
+            (Some("3".to_owned()), None, Some("4".to_owned()))
+        );
         assert!(!directory.path().join("..1").exists());
         assert!(write(3, &[("../x", "")]).is_err());
     }
@@ -333,11 +416,17 @@ mod tests {
         let data = Files::from([("a".to_owned(), vec![1]), ("b".to_owned(), vec![2])]);
         let object = |items: &[(&str, &str)], optional| Object {
             name: String::new(),
-            items: items.iter().map(|(key, path)| ((*key).to_owned(), (*path).to_owned())).collect(),
+            items: items
+                .iter()
+                .map(|(key, path)| ((*key).to_owned(), (*path).to_owned()))
+                .collect(),
             optional,
         };
         assert_eq!(object(&[], false).files(data.clone()), Some(data.clone()));
-        assert_eq!(object(&[("a", "x")], false).files(data.clone()), Some(Files::from([("x".to_owned(), vec![1])])));
+        assert_eq!(
+            object(&[("a", "x")], false).files(data.clone()),
+            Some(Files::from([("x".to_owned(), vec![1])]))
+        );
         assert_eq!(object(&[("a", "x"), ("z", "z")], false).files(data.clone()), None);
         assert_eq!(object(&[("z", "z")], true).files(data), Some(Files::new()));
     }

@@ -34,10 +34,16 @@ pub(super) async fn run(
     let image = context.options.image.clone();
     let mut running: Option<Running> = None;
     let mut serial = 0;
-    let mut status = Status { api: Api::namespaced(client.clone(), &key.0), name: key.1.clone(), written: None };
+    let mut status = Status {
+        api: Api::namespaced(client.clone(), &key.0),
+        name: key.1.clone(),
+        written: None,
+    };
     loop {
         let deployment = newest.borrow_and_update().clone();
-        let wanted = deployment.as_deref().and_then(|deployment| plan::identity(deployment, &image));
+        let wanted = deployment
+            .as_deref()
+            .and_then(|deployment| plan::identity(deployment, &image));
         if running.as_ref().map(|pod| &pod.identity) != wanted.as_ref() {
             if let Some(pod) = running.take() {
                 end(pod).await;
@@ -60,7 +66,12 @@ pub(super) async fn run(
                         })
                     }
                 };
-                running = Some(Running { identity, end, task, state: receiver });
+                running = Some(Running {
+                    identity,
+                    end,
+                    task,
+                    state: receiver,
+                });
             }
         }
         let state = running.as_mut().map(|pod| pod.state.borrow_and_update().clone());
@@ -116,7 +127,8 @@ impl Status {
     /// Whether nothing is left to write.
     async fn write(&mut self, deployment: &Deployment, pod: Option<&PodState>, image: &str) -> bool {
         let scaled_down = deployment.spec.as_ref().is_some_and(|spec| spec.replicas == Some(0));
-        if deployment.metadata.deletion_timestamp.is_some() || (plan::identity(deployment, image).is_none() && !scaled_down)
+        if deployment.metadata.deletion_timestamp.is_some()
+            || (plan::identity(deployment, image).is_none() && !scaled_down)
         {
             return true;
         }
@@ -128,7 +140,11 @@ impl Status {
         }
         let mut patch = json!({"metadata": {"uid": wanted.0}, "status": wanted.1});
         stamp(&mut patch["status"]["conditions"], deployment);
-        match self.api.patch_status(&self.name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+        match self
+            .api
+            .patch_status(&self.name, &PatchParams::default(), &Patch::Merge(&patch))
+            .await
+        {
             Ok(_) => {
                 self.written = Some(wanted);
                 true
@@ -152,9 +168,7 @@ fn render(generation: Option<i64>, pod: Option<&PodState>) -> Value {
         Some(_) if ready => (true, "the process is ready"),
         Some(pod) => (false, pod.message.as_str()),
     };
-    let condition = |kind: &str, good: bool, reason: &str| {
-        json!({"type": kind, "status": if good { "True" } else { "False" }, "reason": reason, "message": message})
-    };
+    let condition = |kind: &str, good: bool, reason: &str| json!({"type": kind, "status": if good { "True" } else { "False" }, "reason": reason, "message": message});
     json!({
         "observedGeneration": generation,
         "replicas": replicas,
@@ -172,11 +186,15 @@ fn render(generation: Option<i64>, pod: Option<&PodState>) -> Value {
 /// Adds the times to conditions: the transition's only moves when the status does.
 fn stamp(conditions: &mut Value, deployment: &Deployment) {
     let now = json!(Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
-    let known = deployment.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+    let known = deployment
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.clone())
+        .unwrap_or_default();
     for condition in conditions.as_array_mut().into_iter().flatten() {
-        let same = known.iter().find(|known| {
-            condition["type"] == known.type_.as_str() && condition["status"] == known.status.as_str()
-        });
+        let same = known
+            .iter()
+            .find(|known| condition["type"] == known.type_.as_str() && condition["status"] == known.status.as_str());
         let since = same.and_then(|known| serde_json::to_value(known.last_transition_time.as_ref()?).ok());
         condition["lastTransitionTime"] = since.unwrap_or_else(|| now.clone());
         condition["lastUpdateTime"] = now.clone();
@@ -189,12 +207,25 @@ mod tests {
 
     #[test]
     fn a_status_tells_what_the_pod_does() {
-        let waiting = PodState { message: "waiting for x".to_owned(), ..PodState::default() };
+        let waiting = PodState {
+            message: "waiting for x".to_owned(),
+            ..PodState::default()
+        };
         let status = render(Some(3), Some(&waiting));
-        assert_eq!((&status["observedGeneration"], &status["replicas"], &status["readyReplicas"]), (&json!(3), &json!(1), &json!(0)));
+        assert_eq!(
+            (
+                &status["observedGeneration"],
+                &status["replicas"],
+                &status["readyReplicas"]
+            ),
+            (&json!(3), &json!(1), &json!(0))
+        );
         assert_eq!(status["conditions"][0]["status"], "False");
         assert_eq!(status["conditions"][0]["message"], "waiting for x");
-        assert_eq!(render(None, Some(&PodState { ready: true, ..waiting }))["readyReplicas"], 1);
+        assert_eq!(
+            render(None, Some(&PodState { ready: true, ..waiting }))["readyReplicas"],
+            1
+        );
         assert_eq!(render(None, None)["replicas"], 0);
     }
 }
