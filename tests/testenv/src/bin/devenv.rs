@@ -1,2 +1,97 @@
-//! Placeholder.
-fn main() {}
+//! `devenv`: a hub and its managed clusters in the background, for the demo and for trying things by hand.
+
+use std::{path::PathBuf, process::ExitCode, time::Instant};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use testenv::devenv::{self, State};
+
+/// A local hub and its managed clusters, joined by a real Open Cluster Management, as plain processes.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Where kubeconfigs, logs and state are kept; .demo at the root of the checkout when absent.
+    #[arg(long, global = true)]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start in the background and wait until all clusters are joined.
+    Up {
+        /// The names of the managed clusters.
+        #[arg(long, value_delimiter = ',', default_value = "cluster1,cluster2")]
+        spokes: Vec<String>,
+    },
+    /// Tell what runs.
+    Status,
+    /// Stop everything and remove it.
+    Down,
+    /// Own the processes (started by `up`).
+    #[command(hide = true)]
+    Supervise {
+        /// The names of the managed clusters.
+        #[arg(long, value_delimiter = ',')]
+        spokes: Vec<String>,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("devenv: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<ExitCode> {
+    let directory = arguments.dir.unwrap_or_else(devenv::default_directory);
+    match arguments.command {
+        Command::Up { spokes } => {
+            let start = Instant::now();
+            let program = std::env::current_exe()?;
+            let state = devenv::up(&program, &directory, &spokes, &|line| println!("{line}")).await?;
+            println!("ready after {:.1} s", start.elapsed().as_secs_f64());
+            print(&state);
+        }
+        Command::Status => match devenv::read(&directory)? {
+            Some(state) if state.is_running() => {
+                println!(
+                    "{} (process {})",
+                    if state.ready { "running" } else { "starting" },
+                    state.pid
+                );
+                print(&state);
+            }
+            Some(state) => {
+                println!("process {} has died; `devenv down` removes what it left", state.pid);
+                return Ok(ExitCode::FAILURE);
+            }
+            None => {
+                println!("nothing runs in {}", directory.display());
+                return Ok(ExitCode::FAILURE);
+            }
+        },
+        Command::Down => {
+            let start = Instant::now();
+            if devenv::down(&directory).await? {
+                println!("stopped after {:.1} s", start.elapsed().as_secs_f64());
+            } else {
+                println!("nothing ran in {}", directory.display());
+            }
+        }
+        Command::Supervise { spokes } => devenv::supervise(&directory, spokes).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(state: &State) {
+    for cluster in &state.clusters {
+        println!("{:10} KUBECONFIG={}", cluster.name, cluster.kubeconfig.display());
+    }
+    println!("kubectl    {}", state.binaries.join("kubectl").display());
+}
