@@ -1,7 +1,9 @@
 //! What every binary of an addon needs around its controllers: logs, signals, and an endpoint for probes and metrics.
 use std::{io, net::SocketAddr, sync::Arc};
 
-use axum::{Router, extract::State, http::StatusCode, http::header::CONTENT_TYPE, response::IntoResponse, routing::get};
+use axum::{
+    Router, extract::State, http::StatusCode, http::header::CONTENT_TYPE, response::IntoResponse, routing::get,
+};
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,7 +35,9 @@ impl std::str::FromStr for LogFormat {
 /// Starts logging to standard error. `RUST_LOG` selects what is logged (default `info`).
 pub fn log(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
     // A second initialisation (two managers in one test process) changes nothing.
     let _ = match format {
         LogFormat::Text => builder.try_init(),
@@ -77,7 +81,10 @@ impl Endpoint {
     #[must_use]
     pub fn new(mut registry: Registry, readiness: Readiness) -> Self {
         crate::runtime::metrics().register(&mut registry);
-        Self { readiness, registry: Arc::new(registry) }
+        Self {
+            readiness,
+            registry: Arc::new(registry),
+        }
     }
 
     /// Serves `/healthz`, `/readyz` and `/metrics` (`OpenMetrics` text) until the token is cancelled.
@@ -88,19 +95,36 @@ impl Endpoint {
             .route("/readyz", get(ready))
             .route("/metrics", get(metrics))
             .with_state(self);
-        axum::serve(listener, router).with_graceful_shutdown(token.cancelled_owned()).await
+        axum::serve(listener, router)
+            .with_graceful_shutdown(token.cancelled_owned())
+            .await
     }
 }
 
 async fn ready(State(endpoint): State<Endpoint>) -> impl IntoResponse {
     let missing = (endpoint.readiness)();
-    if missing.is_empty() { (StatusCode::OK, "ok".to_owned()) } else { (StatusCode::SERVICE_UNAVAILABLE, missing.join("\n")) }
+    if missing.is_empty() {
+        (StatusCode::OK, "ok".to_owned())
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, missing.join("\n"))
+    }
 }
 
 async fn metrics(State(endpoint): State<Endpoint>) -> impl IntoResponse {
     let mut text = String::new();
-    let status = if encode(&mut text, &endpoint.registry).is_ok() { StatusCode::OK } else { StatusCode::INTERNAL_SERVER_ERROR };
-    (status, [(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+    let status = if encode(&mut text, &endpoint.registry).is_ok() {
+        StatusCode::OK
+    } else {
+        StatusCode::INTERNAL_SERVER_ERROR
+    };
+    (
+        status,
+        [(
+            CONTENT_TYPE,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        )],
+        text,
+    )
 }
 
 #[cfg(test)]
@@ -116,9 +140,15 @@ mod tests {
 
     #[tokio::test]
     async fn readiness_names_what_is_missing() {
-        let endpoint = |missing: Vec<String>| Endpoint { readiness: Arc::new(move || missing.clone()), registry: Arc::default() };
+        let endpoint = |missing: Vec<String>| Endpoint {
+            readiness: Arc::new(move || missing.clone()),
+            registry: Arc::default(),
+        };
         let status = |endpoint| async { ready(State(endpoint)).await.into_response().status() };
         assert_eq!(status(endpoint(vec![])).await, StatusCode::OK);
-        assert_eq!(status(endpoint(vec!["watch x".into()])).await, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(
+            status(endpoint(vec!["watch x".into()])).await,
+            StatusCode::SERVICE_UNAVAILABLE
+        );
     }
 }

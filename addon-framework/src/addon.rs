@@ -1,0 +1,195 @@
+//! The programming model: what an addon says about itself. Everything here is asked often and must be quick and pure;
+//! only [`Addon::before_removal`] may talk to an API server.
+use std::error::Error as StdError;
+
+use futures::future::{BoxFuture, FutureExt};
+use peering_api::{
+    k8s_openapi::api::rbac::v1::PolicyRule,
+    kube::core::DynamicObject,
+    ocm::{
+        ManagedCluster, ManagedClusterAddOn,
+        addon::v1beta1::{KUBE_CLIENT, KubeClientConfig, RegistrationConfig, Subject},
+    },
+};
+use serde::Serialize;
+use thiserror::Error;
+
+/// Why an addon cannot say what it wants.
+#[derive(Debug, Error)]
+pub enum AddonError {
+    /// Said in full by the text: what was expected, what was seen, what to do.
+    #[error("{0}")]
+    Failed(String),
+    /// Something else failed.
+    #[error("{context}")]
+    Caused {
+        /// What the addon was doing.
+        context: String,
+        /// What failed.
+        source: Box<dyn StdError + Send + Sync>,
+    },
+}
+
+impl AddonError {
+    /// An error with its cause.
+    pub fn caused(context: impl Into<String>, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::Caused {
+            context: context.into(),
+            source: source.into(),
+        }
+    }
+}
+
+/// An addon, as the manager drives it for each cluster.
+///
+/// ```
+/// use addon_framework::{Addon, AddonError, object};
+/// use peering_api::{k8s_openapi::api::core::v1::ConfigMap, kube::core::{DynamicObject, ObjectMeta}};
+/// use peering_api::ocm::{ManagedCluster, ManagedClusterAddOn};
+///
+/// struct Greeting;
+///
+/// impl Addon for Greeting {
+///     fn name(&self) -> &str {
+///         "greeting"
+///     }
+///
+///     fn manifests(&self, cluster: &ManagedCluster, _: &ManagedClusterAddOn) -> Result<Vec<DynamicObject>, AddonError> {
+///         let mut map = ConfigMap::default();
+///         map.metadata = ObjectMeta { name: Some("greeting".into()), namespace: Some("default".into()), ..Default::default() };
+///         map.data = Some([("hello".to_owned(), cluster.metadata.name.clone().unwrap_or_default())].into());
+///         Ok(vec![object(&map)?])
+///     }
+/// }
+/// ```
+pub trait Addon: Send + Sync + 'static {
+    /// The name of the addon: of its `ClusterManagementAddOn`, of each `ManagedClusterAddOn`, and of the agent's Lease.
+    fn name(&self) -> &str;
+
+    /// The objects to deploy on this cluster. None at all is fine.
+    ///
+    /// A pure function of its arguments: the same arguments must give the same objects, or the work is written for ever.
+    /// Called on each change of the cluster or the addon.
+    fn manifests(
+        &self,
+        cluster: &ManagedCluster,
+        addon: &ManagedClusterAddOn,
+    ) -> Result<Vec<DynamicObject>, AddonError>;
+
+    /// What the agent gets on the hub; `None`: nothing. By default the usual user and groups, with no permissions.
+    fn registration(&self, cluster: &ManagedCluster, addon: &ManagedClusterAddOn) -> Option<Registration> {
+        let _ = addon;
+        Some(Registration::kube_client(
+            cluster.metadata.name.as_deref().unwrap_or_default(),
+            self.name(),
+        ))
+    }
+
+    /// Settings which are the same for all clusters.
+    fn options(&self) -> Options {
+        Options::default()
+    }
+
+    /// Called while the `ManagedClusterAddOn` is being deleted, if [`Options::finalizer`] is set, until it says
+    /// [`Removal::Done`]. Agent and permissions stay until then. Called again after errors, on each change of the addon, at
+    /// Manager::trigger, and every half minute; not called if the cluster itself is gone.
+    fn before_removal<'a>(
+        &'a self,
+        cluster: &'a str,
+        addon: &'a ManagedClusterAddOn,
+    ) -> BoxFuture<'a, Result<Removal, AddonError>> {
+        let _ = (cluster, addon);
+        async { Ok(Removal::Done) }.boxed()
+    }
+}
+
+/// What [`Addon::before_removal`] has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// Nothing is left to do: the addon may go.
+    Done,
+    /// Something is; the text says what is waited for, and becomes the message of the condition `Removable`.
+    Wait(String),
+}
+
+/// Settings of an addon.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Namespace of the agent on the managed cluster. `None`: what the `ManagedClusterAddOn` asks for
+    /// (`spec.installNamespace` of v1alpha1), or OCM's default.
+    pub install_namespace: Option<String>,
+    /// A finalizer on each `ManagedClusterAddOn`, which guards [`Addon::before_removal`]; such as `example.com/cleanup`.
+    pub finalizer: Option<String>,
+}
+
+/// What an agent is on the hub and what it may do there.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Registration {
+    /// The credentials it gets, for `status.registrations`.
+    pub configs: Vec<RegistrationConfig>,
+    /// The rules of its Role in the cluster's namespace on the hub. None: no Role. The manager itself must have them.
+    pub permissions: Vec<PolicyRule>,
+}
+
+impl Registration {
+    /// The usual identity at the hub's API server (as of the Go framework, with the addon's name as the agent's), with no permissions.
+    #[must_use]
+    pub fn kube_client(cluster: &str, addon: &str) -> Self {
+        let subject = Subject {
+            user: format!("system:open-cluster-management:cluster:{cluster}:addon:{addon}:agent:{addon}"),
+            groups: vec![
+                format!("system:open-cluster-management:cluster:{cluster}:addon:{addon}"),
+                format!("system:open-cluster-management:addon:{addon}"),
+            ],
+            organization_units: vec![],
+        };
+        let config = RegistrationConfig {
+            type_: KUBE_CLIENT.to_owned(),
+            kube_client: Some(KubeClientConfig {
+                subject: Some(subject),
+                ..KubeClientConfig::default()
+            }),
+            ..RegistrationConfig::default()
+        };
+        Self {
+            configs: vec![config],
+            permissions: vec![],
+        }
+    }
+
+    /// The same with these permissions.
+    #[must_use]
+    pub fn allow(mut self, rules: impl IntoIterator<Item = PolicyRule>) -> Self {
+        self.permissions.extend(rules);
+        self
+    }
+}
+
+/// A typed object as a manifest.
+pub fn object(object: &impl Serialize) -> Result<DynamicObject, AddonError> {
+    serde_json::to_value(object)
+        .and_then(serde_json::from_value)
+        .map_err(|error| AddonError::caused("cannot make a manifest of an object", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_identity_is_that_of_the_go_framework() {
+        let registration = Registration::kube_client("c1", "hello");
+        let subject = registration.configs[0].kube_client.clone().unwrap().subject.unwrap();
+        assert_eq!(
+            subject.user,
+            "system:open-cluster-management:cluster:c1:addon:hello:agent:hello"
+        );
+        assert_eq!(
+            subject.groups,
+            [
+                "system:open-cluster-management:cluster:c1:addon:hello",
+                "system:open-cluster-management:addon:hello"
+            ]
+        );
+    }
+}

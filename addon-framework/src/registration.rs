@@ -1,0 +1,208 @@
+//! `status.registrations` and `status.namespace`: what the addon wants, merged with what the registration agent wrote. Pure.
+use peering_api::{
+    kube::ResourceExt,
+    ocm::{
+        ManagedClusterAddOn,
+        addon::v1beta1::{KUBE_CLIENT, RegistrationConfig, Subject, TOKEN_DRIVER},
+        names::{DEFAULT_INSTALL_NAMESPACE, INSTALL_NAMESPACE_ANNOTATION},
+    },
+};
+
+use crate::addon::Options;
+
+/// The kind whose owner reference says that OCM's addon-manager knows the addon.
+const OWNER_KIND: &str = "ClusterManagementAddOn";
+
+/// Whether OCM's addon-manager has made the addon its own; before that, nothing is done for it.
+pub fn is_owned(addon: &ManagedClusterAddOn) -> bool {
+    let name = addon.name_any();
+    addon
+        .owner_references()
+        .iter()
+        .any(|owner| owner.kind == OWNER_KIND && owner.name == name)
+}
+
+/// The agent's namespace on its cluster: the addon's override, then what the user asked for, then OCM's default.
+pub fn install_namespace(addon: &ManagedClusterAddOn, options: &Options) -> String {
+    let asked = || {
+        addon
+            .annotations()
+            .get(INSTALL_NAMESPACE_ANNOTATION)
+            .filter(|namespace| !namespace.is_empty())
+    };
+    let chosen = options.install_namespace.as_ref().or_else(asked);
+    chosen.cloned().unwrap_or_else(|| DEFAULT_INSTALL_NAMESPACE.to_owned())
+}
+
+/// The list to write. What the registration agent owns in it stays: the `driver`, and, with the token driver, the subject.
+///
+/// The registration agent of a cluster may write anything there, so its subject counts only if it is a service account of
+/// the cluster's own namespace; otherwise the addon's subject is put back.
+pub fn merge(cluster: &str, existing: &[RegistrationConfig], wanted: &[RegistrationConfig]) -> Vec<RegistrationConfig> {
+    wanted
+        .iter()
+        .map(|wanted| merge_one(cluster, find_same(existing, wanted), wanted))
+        .collect()
+}
+
+fn find_same<'a>(existing: &'a [RegistrationConfig], wanted: &RegistrationConfig) -> Option<&'a RegistrationConfig> {
+    let signer = |config: &RegistrationConfig| config.custom_signer.as_ref().map(|signer| signer.signer_name.clone());
+    existing
+        .iter()
+        .find(|config| config.type_ == wanted.type_ && signer(config) == signer(wanted))
+}
+
+fn merge_one(cluster: &str, existing: Option<&RegistrationConfig>, wanted: &RegistrationConfig) -> RegistrationConfig {
+    let mut merged = wanted.clone();
+    let Some(existing) = existing else { return merged };
+    let mut extra = existing.extra.clone();
+    extra.append(&mut merged.extra);
+    merged.extra = extra;
+    if let (Some(merged), Some(existing)) = (&mut merged.kube_client, &existing.kube_client) {
+        merged.driver.clone_from(&existing.driver);
+        let mut extra = existing.extra.clone();
+        extra.append(&mut merged.extra);
+        merged.extra = extra;
+        if existing.driver.as_deref() == Some(TOKEN_DRIVER)
+            && let Some(subject) = existing
+                .subject
+                .as_ref()
+                .filter(|subject| is_service_account_of(cluster, subject))
+        {
+            merged.subject = Some(subject.clone());
+        }
+    }
+    merged
+}
+
+fn is_service_account_of(cluster: &str, subject: &Subject) -> bool {
+    let name = subject
+        .user
+        .strip_prefix("system:serviceaccount:")
+        .and_then(|rest| rest.strip_prefix(cluster));
+    let name = name.and_then(|rest| rest.strip_prefix(':'));
+    name.is_some_and(|name| !name.is_empty() && !name.contains(':')) && subject.groups.is_empty()
+}
+
+/// The subject at the hub's API server.
+pub fn kube_client_subject(registrations: &[RegistrationConfig]) -> Option<&Subject> {
+    let config = registrations.iter().find(|config| config.type_ == KUBE_CLIENT)?;
+    config.kube_client.as_ref()?.subject.as_ref()
+}
+
+#[cfg(test)]
+mod tests {
+    use peering_api::{
+        k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference,
+        ocm::addon::v1beta1::{CUSTOM_SIGNER, CustomSignerConfig},
+    };
+    use serde_json::json;
+
+    use super::*;
+    use crate::addon::Registration;
+
+    fn wanted() -> Vec<RegistrationConfig> {
+        Registration::kube_client("c1", "hello").configs
+    }
+
+    fn existing(driver: &str, user: &str, groups: &[&str]) -> Vec<RegistrationConfig> {
+        let list = json!([{"type": "kubeClient", "later": 1,
+            "kubeClient": {"driver": driver, "subject": {"user": user, "groups": groups}}}]);
+        serde_json::from_value(list).unwrap()
+    }
+
+    #[test]
+    fn the_driver_and_unknown_fields_stay() {
+        let merged = merge(
+            "c1",
+            &existing("csr", "system:serviceaccount:c1:hello-agent", &[]),
+            &wanted(),
+        );
+        let client = merged[0].kube_client.as_ref().unwrap();
+        assert_eq!(client.driver.as_deref(), Some("csr"));
+        assert_eq!(
+            client.subject,
+            wanted()[0].kube_client.as_ref().unwrap().subject,
+            "a token subject ends with its driver"
+        );
+        assert_eq!(merged[0].extra["later"], 1);
+        assert_eq!(
+            merge("c1", &merged, &wanted()),
+            merged,
+            "the second time changes nothing"
+        );
+    }
+
+    #[test]
+    fn the_token_subject_stays_if_it_is_one() {
+        let account = "system:serviceaccount:c1:hello-agent";
+        for (user, groups, kept) in [
+            (account, &[][..], true),
+            (account, &["system:masters"][..], false),
+            ("system:admin", &[], false),
+            ("system:serviceaccount:c10:hello-agent", &[], false),
+            ("system:serviceaccount:c:hello-agent", &[], false),
+            ("system:serviceaccount:c1:", &[], false),
+            ("system:serviceaccount:c1:a:b", &[], false),
+        ] {
+            let merged = merge("c1", &existing("token", user, groups), &wanted());
+            let client = merged[0].kube_client.as_ref().unwrap();
+            assert_eq!(client.driver.as_deref(), Some("token"));
+            assert_eq!(client.subject.as_ref().unwrap().user == user, kept, "{user} {groups:?}");
+        }
+    }
+
+    #[test]
+    fn custom_signers_are_told_apart_and_dropped_ones_go() {
+        let signer = |name: &str, extra: i64| RegistrationConfig {
+            type_: CUSTOM_SIGNER.to_owned(),
+            custom_signer: Some(CustomSignerConfig {
+                signer_name: name.to_owned(),
+                ..CustomSignerConfig::default()
+            }),
+            extra: [("x".to_owned(), json!(extra))].into(),
+            ..RegistrationConfig::default()
+        };
+        let mut want = signer("a.com/b", 0);
+        want.extra.clear();
+        let merged = merge(
+            "c1",
+            &[signer("a.com/a", 1), signer("a.com/b", 2)],
+            std::slice::from_ref(&want),
+        );
+        assert_eq!((merged.len(), &merged[0].extra["x"]), (1, &json!(2)));
+    }
+
+    #[test]
+    fn the_namespace_of_the_agent() {
+        let mut addon = ManagedClusterAddOn::default();
+        let options = |namespace: Option<&str>| Options {
+            install_namespace: namespace.map(str::to_owned),
+            finalizer: None,
+        };
+        assert_eq!(install_namespace(&addon, &options(None)), DEFAULT_INSTALL_NAMESPACE);
+        addon
+            .annotations_mut()
+            .insert(INSTALL_NAMESPACE_ANNOTATION.into(), "default".into());
+        assert_eq!(install_namespace(&addon, &options(None)), "default");
+        assert_eq!(install_namespace(&addon, &options(Some("mine"))), "mine");
+    }
+
+    #[test]
+    fn only_an_owner_of_the_right_kind_and_name_counts() {
+        for (kind, name, expected) in [
+            (OWNER_KIND, "hello", true),
+            (OWNER_KIND, "other", false),
+            ("Secret", "hello", false),
+        ] {
+            let mut addon = ManagedClusterAddOn::default();
+            addon.metadata.name = Some("hello".into());
+            addon.metadata.owner_references = Some(vec![OwnerReference {
+                kind: kind.into(),
+                name: name.into(),
+                ..OwnerReference::default()
+            }]);
+            assert_eq!(is_owned(&addon), expected);
+        }
+    }
+}
