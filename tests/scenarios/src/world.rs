@@ -1,0 +1,100 @@
+//! The product, installed once on the environment that all scenarios of a test binary share.
+use std::time::Duration;
+
+use anyhow::Result;
+use kube::Api;
+use peering_api::{names, ocm::ManagedClusterAddOn, peering::PeerMember};
+use testenv::{Env, RunningProcess, controlplane::repository};
+use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// How long anything may take that is only a matter of watches and reconciles.
+pub const SOON: Duration = Duration::from_secs(60);
+/// Namespace of the addon-manager on the hub.
+pub const MANAGER_NAMESPACE: &str = "multicluster-orchestrator";
+/// Namespace of the agents on the managed clusters: what the sample `ManagedClusterAddOn` asks for.
+pub const AGENT_NAMESPACE: &str = "default";
+
+static INSTALLED: OnceCell<()> = OnceCell::const_new();
+/// Scenarios that stop or restart what others need hold it alone.
+static ORDER: RwLock<()> = RwLock::const_new(());
+
+/// Whether a scenario shares the environment or has it alone.
+pub enum Turn {
+    /// Others run at the same time.
+    Shared(RwLockReadGuard<'static, ()>),
+    /// Nobody else runs.
+    Alone(RwLockWriteGuard<'static, ()>),
+}
+
+/// The environment with the product on it.
+pub struct World {
+    /// The environment.
+    pub env: &'static Env,
+    _turn: Turn,
+}
+
+impl World {
+    /// The environment for a scenario that disturbs nobody.
+    pub async fn shared() -> Result<Self> {
+        let turn = Turn::Shared(ORDER.read().await);
+        Self::new(turn).await
+    }
+
+    /// The environment for a scenario that stops or restarts what others need.
+    pub async fn alone() -> Result<Self> {
+        let turn = Turn::Alone(ORDER.write().await);
+        Self::new(turn).await
+    }
+
+    async fn new(turn: Turn) -> Result<Self> {
+        let env = testenv::shared();
+        INSTALLED.get_or_try_init(|| install(env)).await?;
+        Ok(Self { env, _turn: turn })
+    }
+
+    /// The addon-manager's process.
+    pub async fn manager(&self) -> Result<RunningProcess> {
+        self.env.hub().node()?.await_ready(MANAGER_NAMESPACE, "addon-manager", SOON).await
+    }
+
+    /// The process of a cluster's agent.
+    pub async fn agent(&self, cluster: &str) -> Result<RunningProcess> {
+        self.env.spoke(cluster)?.node()?.await_ready(AGENT_NAMESPACE, names::AGENT, SOON).await
+    }
+}
+
+/// Installs the product as its users do: the manifests on the hub, a `ManagedClusterAddOn` per cluster.
+async fn install(env: &Env) -> Result<()> {
+    env.hub().apply_path(&repository().join("manifests/hub")).await?;
+    env.hub().apply_path(&repository().join("manifests/profiles/storage-peering-basic.yaml")).await?;
+    env.hub().node()?.await_ready(MANAGER_NAMESPACE, "addon-manager", SOON).await?;
+    for cluster in ["cluster1", "cluster2"] {
+        install_addon(env, cluster).await?;
+    }
+    for cluster in ["cluster1", "cluster2"] {
+        await_member(env, cluster).await?;
+    }
+    Ok(())
+}
+
+/// Creates the seed's own `ManagedClusterAddOn` on a cluster.
+pub async fn install_addon(env: &Env, cluster: &str) -> Result<()> {
+    let sample = std::fs::read_to_string(repository().join("manifests/samples/managedclusteraddon.yaml"))?;
+    env.hub().apply_text(&sample.replace("cluster1", cluster)).await?;
+    Ok(())
+}
+
+/// Waits until a cluster's agent has introduced itself.
+pub async fn await_member(env: &Env, cluster: &str) -> Result<PeerMember> {
+    let api: Api<PeerMember> = Api::namespaced(env.hub().client().await?, cluster);
+    env.until(&format!("the agent of {cluster} to publish its key"), SOON * 2, || async {
+        let member = api.get_opt(cluster).await?;
+        Ok(member.filter(|member| member.status.as_ref().is_some_and(|status| status.public_key.is_some())))
+    })
+    .await
+}
+
+/// The addon of a cluster, in v1beta1.
+pub async fn addons(env: &Env, cluster: &str) -> Result<Api<ManagedClusterAddOn>> {
+    Ok(Api::namespaced(env.hub().client().await?, cluster))
+}

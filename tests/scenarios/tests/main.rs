@@ -1,0 +1,9 @@
+//! Scenarios on real API servers with the real Open Cluster Management, all on one environment.
+mod bad_input;
+mod drift;
+mod envelopes;
+mod faults;
+mod handover;
+mod removal;
+mod rights;
+mod secrecy;
