@@ -1,6 +1,6 @@
 //! What scenarios share: the product on the shared environment, and a namespace, a Peering and helpers per scenario.
 pub mod objects;
-mod scenario;
+pub mod scenario;
 pub mod world;
 
 pub use self::{

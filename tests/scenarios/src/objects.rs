@@ -24,7 +24,10 @@ pub fn ca(name: &str, until: i32) -> Result<String> {
 #[must_use]
 pub fn secret(name: &str, data: &[(&str, &[u8])]) -> Secret {
     Secret {
-        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            ..ObjectMeta::default()
+        },
         data: Some(bytes(data)),
         ..Secret::default()
     }
@@ -34,8 +37,15 @@ pub fn secret(name: &str, data: &[(&str, &[u8])]) -> Secret {
 #[must_use]
 pub fn config_map(name: &str, data: &[(&str, &str)]) -> ConfigMap {
     ConfigMap {
-        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
-        data: Some(data.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()),
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            ..ObjectMeta::default()
+        },
+        data: Some(
+            data.iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
+        ),
         ..ConfigMap::default()
     }
 }
@@ -43,5 +53,7 @@ pub fn config_map(name: &str, data: &[(&str, &str)]) -> ConfigMap {
 /// The data of a Secret.
 #[must_use]
 pub fn bytes(data: &[(&str, &[u8])]) -> BTreeMap<String, ByteString> {
-    data.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.to_vec()))).collect()
+    data.iter()
+        .map(|(key, value)| ((*key).to_owned(), ByteString(value.to_vec())))
+        .collect()
 }

@@ -81,12 +81,26 @@ impl Scenario {
     }
 
     async fn new(world: World, name: &str) -> Result<Self> {
-        let (hub, east, west) = (world.env.hub(), world.env.spoke("cluster1")?, world.env.spoke("cluster2")?);
+        let (hub, east, west) = (
+            world.env.hub(),
+            world.env.spoke("cluster1")?,
+            world.env.spoke("cluster2")?,
+        );
         for cluster in [&east, &west] {
-            cluster.apply_text(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}}}}}")).await?;
+            cluster
+                .apply_text(&format!(
+                    "{{apiVersion: v1, kind: Namespace, metadata: {{name: {name}}}}}"
+                ))
+                .await?;
         }
         let (hub, east, west) = (hub.client().await?, east.client().await?, west.client().await?);
-        Ok(Self { world, name: name.to_owned(), hub, east, west })
+        Ok(Self {
+            world,
+            name: name.to_owned(),
+            hub,
+            east,
+            west,
+        })
     }
 
     /// The administrator of a managed cluster.
@@ -123,14 +137,25 @@ impl Scenario {
 
     /// Creates or replaces the CA source of a side.
     pub async fn ca_source(&self, side: Side, pem: &str) -> Result<()> {
-        put(&self.on::<ConfigMap>(side), objects::config_map(CA_SOURCE, &[("ca.crt", pem)])).await
+        put(
+            &self.on::<ConfigMap>(side),
+            objects::config_map(CA_SOURCE, &[("ca.crt", pem)]),
+        )
+        .await
     }
 
     /// Source Secrets and CAs on both sides, with distinct content.
     pub async fn sources(&self) -> Result<(String, String)> {
-        let (east, west) = (objects::ca(&format!("{} east", self.name), 2040)?, objects::ca(&format!("{} west", self.name), 2041)?);
+        let (east, west) = (
+            objects::ca(&format!("{} east", self.name), 2040)?,
+            objects::ca(&format!("{} west", self.name), 2041)?,
+        );
         for (side, ca) in [(Side::East, &east), (Side::West, &west)] {
-            self.source(side, &[("token", format!("token of {} {}", self.name, side.cluster()).as_bytes())]).await?;
+            self.source(
+                side,
+                &[("token", format!("token of {} {}", self.name, side.cluster()).as_bytes())],
+            )
+            .await?;
             self.ca_source(side, ca).await?;
         }
         Ok((east, west))
@@ -144,7 +169,9 @@ impl Scenario {
             "spec": {"profile": profile, "parameters": {"namespace": self.name}, "members": members},
         });
         let params = PatchParams::apply("scenario").force();
-        self.peerings().patch(&self.name, &params, &Patch::Apply(peering)).await?;
+        self.peerings()
+            .patch(&self.name, &params, &Patch::Apply(peering))
+            .await?;
         Ok(())
     }
 
@@ -165,14 +192,18 @@ impl Scenario {
     /// Waits for a condition of the scenario's Peering; returns its message.
     pub async fn await_peering(&self, type_: &str, status: &str, reason: &str) -> Result<String> {
         let api = self.peerings();
-        self.until(&format!("Peering {} to be {type_}={status} {reason}", self.name), || async {
-            let peering = api.get(&self.name).await?;
-            let conditions = peering.status.unwrap_or_default().conditions;
-            let found = condition(&conditions, type_).filter(|found| found.status == status && found.reason == reason);
-            // Another generation's verdict says nothing about this one.
-            let current = found.filter(|found| found.observed_generation == peering.metadata.generation);
-            Ok(current.map(|found| found.message.clone()))
-        })
+        self.until(
+            &format!("Peering {} to be {type_}={status} {reason}", self.name),
+            || async {
+                let peering = api.get(&self.name).await?;
+                let conditions = peering.status.unwrap_or_default().conditions;
+                let found =
+                    condition(&conditions, type_).filter(|found| found.status == status && found.reason == reason);
+                // Another generation's verdict says nothing about this one.
+                let current = found.filter(|found| found.observed_generation == peering.metadata.generation);
+                Ok(current.map(|found| found.message.clone()))
+            },
+        )
         .await
     }
 
@@ -195,10 +226,23 @@ impl Scenario {
     }
 
     /// Waits for a condition of a link; returns its message.
-    pub async fn await_link(&self, artefact: &str, to: Side, type_: &str, status: &str, reason: &str) -> Result<String> {
-        let what = format!("link {artefact} of {} to {} to be {type_}={status} {reason}", self.name, to.cluster());
+    pub async fn await_link(
+        &self,
+        artefact: &str,
+        to: Side,
+        type_: &str,
+        status: &str,
+        reason: &str,
+    ) -> Result<String> {
+        let what = format!(
+            "link {artefact} of {} to {} to be {type_}={status} {reason}",
+            self.name,
+            to.cluster()
+        );
         self.until(&what, || async {
-            let Some(link) = self.find_link(artefact, to).await? else { return Ok(None) };
+            let Some(link) = self.find_link(artefact, to).await? else {
+                return Ok(None);
+            };
             let conditions = link.status.unwrap_or_default().conditions;
             let found = condition(&conditions, type_).filter(|found| found.status == status && found.reason == reason);
             Ok(found.map(|found| found.message.clone()))
@@ -222,9 +266,15 @@ impl Scenario {
     pub async fn await_target(&self, to: Side, data: &[(&str, &[u8])]) -> Result<Secret> {
         let (api, name) = (self.on::<Secret>(to), self.target_name(to));
         let expected = objects::bytes(data);
-        self.until(&format!("Secret {}/{name} on {} to hold what was sent", self.name, to.cluster()), || async {
-            Ok(api.get_opt(&name).await?.filter(|secret| secret.data.as_ref() == Some(&expected)))
-        })
+        self.until(
+            &format!("Secret {}/{name} on {} to hold what was sent", self.name, to.cluster()),
+            || async {
+                Ok(api
+                    .get_opt(&name)
+                    .await?
+                    .filter(|secret| secret.data.as_ref() == Some(&expected)))
+            },
+        )
         .await
     }
 
@@ -232,10 +282,18 @@ impl Scenario {
     pub async fn await_bundle(&self, side: Side, cas: &[&str]) -> Result<ConfigMap> {
         let (api, name) = (self.on::<ConfigMap>(side), self.bundle_name());
         let wanted = fingerprints(&cas.concat());
-        self.until(&format!("ConfigMap {}/{name} on {} to hold {} certificates", self.name, side.cluster(), cas.len()), || async {
-            let bundle = api.get_opt(&name).await?;
-            Ok(bundle.filter(|bundle| fingerprints(&bundle_text(bundle)) == wanted))
-        })
+        self.until(
+            &format!(
+                "ConfigMap {}/{name} on {} to hold {} certificates",
+                self.name,
+                side.cluster(),
+                cas.len()
+            ),
+            || async {
+                let bundle = api.get_opt(&name).await?;
+                Ok(bundle.filter(|bundle| fingerprints(&bundle_text(bundle)) == wanted))
+            },
+        )
         .await
     }
 
@@ -253,7 +311,10 @@ impl Scenario {
     where
         K: Clone + Debug + DeserializeOwned,
     {
-        self.until(&format!("{name} to be gone"), || async { Ok(api.get_opt(name).await?.is_none().then_some(())) }).await
+        self.until(&format!("{name} to be gone"), || async {
+            Ok(api.get_opt(name).await?.is_none().then_some(()))
+        })
+        .await
     }
 
     /// Deletes the Peering and waits until nothing of it is left on the hub.
@@ -271,13 +332,22 @@ impl Scenario {
 /// The text of a CA bundle.
 #[must_use]
 pub fn bundle_text(bundle: &ConfigMap) -> String {
-    bundle.data.as_ref().and_then(|data| data.get("ca-bundle.crt")).cloned().unwrap_or_default()
+    bundle
+        .data
+        .as_ref()
+        .and_then(|data| data.get("ca-bundle.crt"))
+        .cloned()
+        .unwrap_or_default()
 }
 
 /// Sorted fingerprints of the certificates in a PEM text.
 #[must_use]
 pub fn fingerprints(pem: &str) -> Vec<String> {
-    let mut all: Vec<_> = exchange::ca::parse(pem.as_bytes()).certificates.into_iter().map(|found| found.fingerprint).collect();
+    let mut all: Vec<_> = exchange::ca::parse(pem.as_bytes())
+        .certificates
+        .into_iter()
+        .map(|found| found.fingerprint)
+        .collect();
     all.sort();
     all
 }

@@ -1,10 +1,10 @@
 //! The product, installed once on the environment that all scenarios of a test binary share.
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use kube::Api;
 use peering_api::{names, ocm::ManagedClusterAddOn, peering::PeerMember};
-use testenv::{Env, RunningProcess, controlplane::repository};
+use testenv::{Env, RunningProcess, controlplane::repository, plain_http};
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// How long anything may take that is only a matter of watches and reconciles.
@@ -54,20 +54,33 @@ impl World {
 
     /// The addon-manager's process.
     pub async fn manager(&self) -> Result<RunningProcess> {
-        self.env.hub().node()?.await_ready(MANAGER_NAMESPACE, "addon-manager", SOON).await
+        self.env
+            .hub()
+            .node()?
+            .await_ready(MANAGER_NAMESPACE, "addon-manager", SOON)
+            .await
     }
 
     /// The process of a cluster's agent.
     pub async fn agent(&self, cluster: &str) -> Result<RunningProcess> {
-        self.env.spoke(cluster)?.node()?.await_ready(AGENT_NAMESPACE, names::AGENT, SOON).await
+        self.env
+            .spoke(cluster)?
+            .node()?
+            .await_ready(AGENT_NAMESPACE, names::AGENT, SOON)
+            .await
     }
 }
 
 /// Installs the product as its users do: the manifests on the hub, a `ManagedClusterAddOn` per cluster.
 async fn install(env: &Env) -> Result<()> {
     env.hub().apply_path(&repository().join("manifests/hub")).await?;
-    env.hub().apply_path(&repository().join("manifests/profiles/storage-peering-basic.yaml")).await?;
-    env.hub().node()?.await_ready(MANAGER_NAMESPACE, "addon-manager", SOON).await?;
+    env.hub()
+        .apply_path(&repository().join("manifests/profiles/storage-peering-basic.yaml"))
+        .await?;
+    env.hub()
+        .node()?
+        .await_ready(MANAGER_NAMESPACE, "addon-manager", SOON)
+        .await?;
     for cluster in ["cluster1", "cluster2"] {
         install_addon(env, cluster).await?;
     }
@@ -87,14 +100,31 @@ pub async fn install_addon(env: &Env, cluster: &str) -> Result<()> {
 /// Waits until a cluster's agent has introduced itself.
 pub async fn await_member(env: &Env, cluster: &str) -> Result<PeerMember> {
     let api: Api<PeerMember> = Api::namespaced(env.hub().client().await?, cluster);
-    env.until(&format!("the agent of {cluster} to publish its key"), SOON * 2, || async {
-        let member = api.get_opt(cluster).await?;
-        Ok(member.filter(|member| member.status.as_ref().is_some_and(|status| status.public_key.is_some())))
-    })
+    env.until(
+        &format!("the agent of {cluster} to publish its key"),
+        SOON * 2,
+        || async {
+            let member = api.get_opt(cluster).await?;
+            Ok(member.filter(|member| member.status.as_ref().is_some_and(|status| status.public_key.is_some())))
+        },
+    )
     .await
 }
 
 /// The addon of a cluster, in v1beta1.
 pub async fn addons(env: &Env, cluster: &str) -> Result<Api<ManagedClusterAddOn>> {
     Ok(Api::namespaced(env.hub().client().await?, cluster))
+}
+
+/// The sum of a process's metrics whose line starts with `name` and holds `label`.
+pub async fn metric(process: &RunningProcess, name: &str, label: &str) -> Result<f64> {
+    let port = process.local_port(8080).context("the process has no health port")?;
+    let response = plain_http::get(port, "/metrics", SOON).await?;
+    let text = String::from_utf8_lossy(&response.body).into_owned();
+    let lines = text
+        .lines()
+        .filter(|line| line.starts_with(name) && line.contains(label));
+    Ok(lines
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum())
 }

@@ -14,7 +14,11 @@ async fn a_target_that_is_deleted_or_edited_is_restored() -> Result<()> {
     s.await_target(Side::West, expected).await?;
     api.delete(&name, &DeleteParams::default()).await?;
     s.await_target(Side::West, expected).await?;
-    for edit in [json!({"stringData": {"token": "edited"}}), json!({"stringData": {"more": "added"}}), json!({"data": {"token": null}})] {
+    for edit in [
+        json!({"stringData": {"token": "edited"}}),
+        json!({"stringData": {"more": "added"}}),
+        json!({"data": {"token": null}}),
+    ] {
         api.patch(&name, &PatchParams::default(), &Patch::Merge(edit)).await?;
         s.await_target(Side::West, expected).await?;
     }
@@ -42,8 +46,17 @@ async fn a_bundle_keeps_foreign_certificates_and_gets_ours_back() -> Result<()> 
     s.await_bundle(Side::West, &[&next, &west, &foreign]).await?;
     s.withdraw().await?;
     let left = api.get(&name).await?;
-    ensure!(scenarios::scenario::fingerprints(&bundle_text(&left)) == scenarios::scenario::fingerprints(&foreign), "{left:?}");
-    ensure!(left.metadata.labels.unwrap_or_default().is_empty(), "our labels stayed behind");
-    ensure!(s.on::<ConfigMap>(Side::East).get_opt(&name).await?.is_none(), "the bundle without foreign certificates stayed");
+    ensure!(
+        scenarios::scenario::fingerprints(&bundle_text(&left)) == scenarios::scenario::fingerprints(&foreign),
+        "{left:?}"
+    );
+    ensure!(
+        left.metadata.labels.unwrap_or_default().is_empty(),
+        "our labels stayed behind"
+    );
+    ensure!(
+        s.on::<ConfigMap>(Side::East).get_opt(&name).await?.is_none(),
+        "the bundle without foreign certificates stayed"
+    );
     Ok(())
 }

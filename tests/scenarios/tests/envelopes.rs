@@ -6,9 +6,11 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use peering_api::names;
-use scenarios::{Scenario, Side, world::{AGENT_NAMESPACE, SOON}};
+use scenarios::{
+    Scenario, Side,
+    world::{AGENT_NAMESPACE, metric},
+};
 use serde_json::json;
-use testenv::plain_http;
 
 /// The Secret on a managed cluster that carries the scenario's envelopes.
 async fn carrier(s: &Scenario, side: Side) -> Result<Secret> {
@@ -28,17 +30,19 @@ async fn envelope(s: &Scenario, to: Side) -> Result<Vec<u8>> {
 async fn place(s: &Scenario, to: Side, bytes: &[u8]) -> Result<()> {
     let api: Api<Secret> = Api::namespaced(s.client(to), AGENT_NAMESPACE);
     let edit = json!({"data": {id(s, to): ByteString(bytes.to_vec())}});
-    api.patch(&names::carrier_name(&s.name), &PatchParams::default(), &Patch::Merge(edit)).await?;
+    api.patch(
+        &names::carrier_name(&s.name),
+        &PatchParams::default(),
+        &Patch::Merge(edit),
+    )
+    .await?;
     Ok(())
 }
 
 /// How many envelopes an agent has refused for a reason.
 async fn refused(s: &Scenario, side: Side, reason: &str) -> Result<f64> {
     let agent = s.world.agent(side.cluster()).await?;
-    let port = agent.local_port(8080).context("no health port")?;
-    let metrics = plain_http::get(port, "/metrics", SOON).await?.body;
-    let lines = metrics.lines().filter(|line| line.contains("refused_envelopes_total") && line.contains(&format!("\"{reason}\"")));
-    Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+    metric(&agent, "refused_envelopes_total", &format!("\"{reason}\"")).await
 }
 
 #[tokio::test]
@@ -51,9 +55,14 @@ async fn a_tampered_envelope_is_refused_and_the_target_stays() -> Result<()> {
     let mut bad = good.clone();
     *bad.last_mut().context("empty")? ^= 1;
     place(&s, Side::West, &bad).await?;
-    let message = s.await_link("peer-token", Side::West, "Ready", "False", "EnvelopeRejected").await?;
+    let message = s
+        .await_link("peer-token", Side::West, "Ready", "False", "EnvelopeRejected")
+        .await?;
     ensure!(message.contains("seal does not hold"), "{message}");
-    ensure!(refused(&s, Side::West, "EnvelopeRejected").await? > before, "not counted");
+    ensure!(
+        refused(&s, Side::West, "EnvelopeRejected").await? > before,
+        "not counted"
+    );
     s.await_target(Side::West, expected).await?;
     place(&s, Side::West, &good).await?;
     s.await_link("peer-token", Side::West, "Ready", "True", "Ready").await?;
@@ -70,7 +79,8 @@ async fn a_replayed_envelope_is_refused() -> Result<()> {
     let new = envelope(&s, Side::West).await?;
     let before = refused(&s, Side::West, "StaleRevision").await?;
     place(&s, Side::West, &old).await?;
-    s.await_link("peer-token", Side::West, "Ready", "False", "StaleRevision").await?;
+    s.await_link("peer-token", Side::West, "Ready", "False", "StaleRevision")
+        .await?;
     ensure!(refused(&s, Side::West, "StaleRevision").await? > before, "not counted");
     s.await_target(Side::West, &[("token", b"second")]).await?;
     place(&s, Side::West, &new).await?;
@@ -86,10 +96,13 @@ async fn an_envelope_of_another_link_is_refused() -> Result<()> {
     let other = envelope(&s, Side::East).await?;
     let before = refused(&s, Side::West, "WrongRecipient").await?;
     place(&s, Side::West, &other).await?;
-    let message = s.await_link("peer-token", Side::West, "Ready", "False", "WrongRecipient").await?;
+    let message = s
+        .await_link("peer-token", Side::West, "Ready", "False", "WrongRecipient")
+        .await?;
     ensure!(message.contains(&id(&s, Side::East)), "{message}");
     ensure!(refused(&s, Side::West, "WrongRecipient").await? > before, "not counted");
-    s.await_target(Side::West, &[("token", b"token of envelope-misdirected cluster1")]).await?;
+    s.await_target(Side::West, &[("token", b"token of envelope-misdirected cluster1")])
+        .await?;
     place(&s, Side::West, &good).await?;
     s.await_link("peer-token", Side::West, "Ready", "True", "Ready").await?;
     s.withdraw().await

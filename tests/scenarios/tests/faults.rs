@@ -1,7 +1,7 @@
 //! Processes that die and API servers that go away.
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use k8s_openapi::{
     api::{
         core::v1::Secret,
@@ -21,10 +21,9 @@ use peering_api::{
 };
 use scenarios::{
     Scenario, Side,
-    world::{AGENT_NAMESPACE, MANAGER_NAMESPACE, SOON},
+    world::{AGENT_NAMESPACE, MANAGER_NAMESPACE, SOON, metric},
 };
 use serde_json::json;
-use testenv::{RunningProcess, plain_http};
 
 /// Kind, namespace and name to uid and resource version of everything that the product owns on the hub.
 type Versions = BTreeMap<(String, String, String), (String, String)>;
@@ -33,10 +32,26 @@ async fn collect<K>(client: &Client, all: &mut Versions, ours: impl Fn(&ObjectMe
 where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
-    let list = Api::<K>::all(client.clone()).list_metadata(&ListParams::default()).await?;
-    for item in list.items.into_iter().filter(|item: &PartialObjectMeta<K>| ours(&item.metadata)) {
-        let key = (K::kind(&()).into_owned(), item.namespace().unwrap_or_default(), item.name_any());
-        all.insert(key, (item.uid().unwrap_or_default(), item.resource_version().unwrap_or_default()));
+    let list = Api::<K>::all(client.clone())
+        .list_metadata(&ListParams::default())
+        .await?;
+    for item in list
+        .items
+        .into_iter()
+        .filter(|item: &PartialObjectMeta<K>| ours(&item.metadata))
+    {
+        let key = (
+            K::kind(&()).into_owned(),
+            item.namespace().unwrap_or_default(),
+            item.name_any(),
+        );
+        all.insert(
+            key,
+            (
+                item.uid().unwrap_or_default(),
+                item.resource_version().unwrap_or_default(),
+            ),
+        );
     }
     Ok(())
 }
@@ -75,25 +90,23 @@ async fn settled(s: &Scenario) -> Result<Versions> {
     }
 }
 
-async fn metric(process: &RunningProcess, name: &str, label: &str) -> Result<f64> {
-    let port = process.local_port(8080).context("no health port")?;
-    let metrics = plain_http::get(port, "/metrics", SOON).await?.body;
-    let lines = metrics.lines().filter(|line| line.starts_with(name) && line.contains(label));
-    Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
-}
-
 #[tokio::test]
 async fn a_manager_and_agents_that_restart_write_nothing_when_nothing_changed() -> Result<()> {
     let s = Scenario::alone("fault-restart").await?;
     s.ready_pair().await?;
     let before = settled(&s).await?;
-    ensure!(before.keys().any(|(kind, ..)| kind == "ManifestWork"), "nothing to compare: {before:?}");
+    ensure!(
+        before.keys().any(|(kind, ..)| kind == "ManifestWork"),
+        "nothing to compare: {before:?}"
+    );
     let peerings = s.peerings().list_metadata(&ListParams::default()).await?.items.len();
 
     let manager = s.world.manager().await?;
     manager.kill();
     let node = s.world.env.hub().node()?;
-    let manager = node.await_restart(MANAGER_NAMESPACE, "addon-manager", &manager, SOON).await?;
+    let manager = node
+        .await_restart(MANAGER_NAMESPACE, "addon-manager", &manager, SOON)
+        .await?;
     s.until("the new manager to have looked at every Peering and addon", || async {
         let passes = metric(&manager, "reconciles_total", "peering").await?;
         let addons = metric(&manager, "reconciles_total", "deploy").await?;
@@ -111,8 +124,14 @@ async fn a_manager_and_agents_that_restart_write_nothing_when_nothing_changed() 
         .await?;
     }
     let after = settled(&s).await?;
-    let changed: Vec<_> = after.iter().filter(|(key, version)| before.get(*key) != Some(*version)).collect();
-    ensure!(changed.is_empty() && after.len() == before.len(), "written at a restart: {changed:#?}");
+    let changed: Vec<_> = after
+        .iter()
+        .filter(|(key, version)| before.get(*key) != Some(*version))
+        .collect();
+    ensure!(
+        changed.is_empty() && after.len() == before.len(),
+        "written at a restart: {changed:#?}"
+    );
     s.withdraw().await
 }
 
@@ -127,11 +146,23 @@ async fn agents_that_are_killed_in_the_middle_of_an_exchange_finish_it() -> Resu
         let agent = s.world.agent(victim.cluster()).await?;
         if round >= 2 {
             // Later rounds let the exchange get under way first.
-            let revision = s.export("peer-token", Side::East).await?.status.unwrap_or_default().revision;
+            let revision = s
+                .export("peer-token", Side::East)
+                .await?
+                .status
+                .unwrap_or_default()
+                .revision;
             s.until("the exchange to get under way", || async {
-                let now = s.export("peer-token", Side::East).await?.status.unwrap_or_default().revision;
+                let now = s
+                    .export("peer-token", Side::East)
+                    .await?
+                    .status
+                    .unwrap_or_default()
+                    .revision;
                 let arrived = s.on::<Secret>(Side::West).get(&s.target_name(Side::West)).await?;
-                let there = arrived.data.is_some_and(|data| data.values().any(|value| value.0 == token.as_bytes()));
+                let there = arrived
+                    .data
+                    .is_some_and(|data| data.values().any(|value| value.0 == token.as_bytes()));
                 Ok((now != revision || there).then_some(()))
             })
             .await?;
@@ -151,12 +182,16 @@ async fn a_manager_that_is_killed_in_the_middle_of_an_exchange_finishes_it() -> 
     s.peer("storage-peering-basic", &["cluster1", "cluster2"]).await?;
     manager.kill();
     s.await_peering("Ready", "True", "AllLinksReady").await?;
-    s.await_target(Side::West, &[("token", b"token of fault-manager cluster1")]).await?;
+    s.await_target(Side::West, &[("token", b"token of fault-manager cluster1")])
+        .await?;
     let manager = s.world.manager().await?;
-    s.peerings().delete(&s.name, &kube::api::DeleteParams::default()).await?;
+    s.peerings()
+        .delete(&s.name, &kube::api::DeleteParams::default())
+        .await?;
     manager.kill();
     s.await_gone(&s.peerings(), &s.name).await?;
-    s.await_gone(&s.on::<Secret>(Side::West), &s.target_name(Side::West)).await
+    s.await_gone(&s.on::<Secret>(Side::West), &s.target_name(Side::West))
+        .await
 }
 
 #[tokio::test]
@@ -165,22 +200,35 @@ async fn an_outage_of_the_hub_stalls_no_local_repair_and_is_caught_up_with() -> 
     s.ready_pair().await?;
     let old: &[(&str, &[u8])] = &[("token", b"token of fault-hub cluster1")];
     s.await_target(Side::West, old).await?;
-    let pids = (s.world.manager().await?.pid(), s.world.agent("cluster1").await?.pid(), s.world.agent("cluster2").await?.pid());
+    let pids = (
+        s.world.manager().await?.pid(),
+        s.world.agent("cluster1").await?.pid(),
+        s.world.agent("cluster2").await?.pid(),
+    );
     s.world.env.hub().stop_api_server().await?;
     let outage = async {
         let (api, name) = (s.on::<Secret>(Side::West), s.target_name(Side::West));
         let edit = json!({"stringData": {"token": "edited while the hub was away"}});
         api.patch(&name, &PatchParams::default(), &Patch::Merge(edit)).await?;
-        s.source(Side::East, &[("token", b"changed while the hub was away")]).await?;
+        s.source(Side::East, &[("token", b"changed while the hub was away")])
+            .await?;
         s.await_target(Side::West, old).await
     };
     let outage = outage.await;
     // Others need the hub whatever happened.
     s.world.env.hub().start_api_server().await?;
     outage?;
-    s.await_target(Side::West, &[("token", b"changed while the hub was away")]).await?;
+    s.await_target(Side::West, &[("token", b"changed while the hub was away")])
+        .await?;
     s.await_peering("Ready", "True", "AllLinksReady").await?;
-    let after = (s.world.manager().await?.pid(), s.world.agent("cluster1").await?.pid(), s.world.agent("cluster2").await?.pid());
-    ensure!(pids == after, "a process did not survive the outage: {pids:?}, then {after:?}");
+    let after = (
+        s.world.manager().await?.pid(),
+        s.world.agent("cluster1").await?.pid(),
+        s.world.agent("cluster2").await?.pid(),
+    );
+    ensure!(
+        pids == after,
+        "a process did not survive the outage: {pids:?}, then {after:?}"
+    );
     s.withdraw().await
 }

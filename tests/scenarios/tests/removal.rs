@@ -28,14 +28,24 @@ async fn a_deleted_peering_leaves_nothing_of_ours_and_everything_of_others() -> 
     for side in [Side::East, Side::West] {
         s.await_gone(&s.on::<Secret>(side), &s.target_name(side)).await?;
         s.await_gone(&s.on::<ConfigMap>(side), &s.bundle_name()).await?;
-        for list in [s.hub_of::<PeerLink>(side).list_metadata(&ours).await?.items, s.hub_of::<PeerExport>(side).list_metadata(&ours).await?.items] {
-            ensure!(list.is_empty(), "left on the hub: {list:?}");
-        }
+        let links = s.hub_of::<PeerLink>(side).list_metadata(&ours).await?.items;
+        let exports = s.hub_of::<PeerExport>(side).list_metadata(&ours).await?.items;
+        ensure!(
+            links.is_empty() && exports.is_empty(),
+            "left on the hub: {links:?} {exports:?}"
+        );
         s.await_gone(&s.on::<Role>(side), &names::role_name(&s.name)).await?;
-        s.await_gone(&s.on::<RoleBinding>(side), &names::role_name(&s.name)).await?;
+        s.await_gone(&s.on::<RoleBinding>(side), &names::role_name(&s.name))
+            .await?;
         let carriers: Api<Secret> = Api::namespaced(s.client(side), world::AGENT_NAMESPACE);
         s.await_gone(&carriers, &names::carrier_name(&s.name)).await?;
-        ensure!(s.on::<Secret>(side).get_opt(scenarios::scenario::SOURCE).await?.is_some(), "a source went");
+        ensure!(
+            s.on::<Secret>(side)
+                .get_opt(scenarios::scenario::SOURCE)
+                .await?
+                .is_some(),
+            "a source went"
+        );
     }
     ensure!(foreign.get("foreign").await? == before, "a foreign Secret was touched");
     Ok(())
@@ -46,44 +56,92 @@ async fn a_deleted_addon_takes_its_agent_along_and_leaves_nothing_on_the_hub() -
     let s = Scenario::shared("removal-addon").await?;
     let env = s.world.env;
     let third = env.join("cluster3").await?;
-    third.apply_text("{apiVersion: v1, kind: Namespace, metadata: {name: removal-addon}}").await?;
+    third
+        .apply_text("{apiVersion: v1, kind: Namespace, metadata: {name: removal-addon}}")
+        .await?;
     world::install_addon(env, "cluster3").await?;
     world::await_member(env, "cluster3").await?;
     s.sources().await?;
     let there = third.client().await?;
-    let (secrets, maps) = (Api::<Secret>::namespaced(there.clone(), &s.name), Api::<ConfigMap>::namespaced(there.clone(), &s.name));
+    let (secrets, maps) = (
+        Api::<Secret>::namespaced(there.clone(), &s.name),
+        Api::<ConfigMap>::namespaced(there.clone(), &s.name),
+    );
     put(&secrets, secret(scenarios::scenario::SOURCE, &[("token", b"third")])).await?;
-    put(&maps, scenarios::objects::config_map(scenarios::scenario::CA_SOURCE, &[("ca.crt", &scenarios::objects::ca("third", 2045)?)])).await?;
+    put(
+        &maps,
+        scenarios::objects::config_map(
+            scenarios::scenario::CA_SOURCE,
+            &[("ca.crt", &scenarios::objects::ca("third", 2045)?)],
+        ),
+    )
+    .await?;
     s.peer("storage-peering-basic", &["cluster1", "cluster3"]).await?;
     s.await_peering("Ready", "True", "AllLinksReady").await?;
     let target = "peer-cluster1-storage-peer-token";
-    ensure!(secrets.get_opt(target).await?.is_some(), "nothing was delivered to cluster3");
+    ensure!(
+        secrets.get_opt(target).await?.is_some(),
+        "nothing was delivered to cluster3"
+    );
 
     // Otherwise the Peering would ask for the addon at once again.
     let clusters: Api<ManagedCluster> = Api::all(s.hub.clone());
     let opt_out = json!({"metadata": {"annotations": {ocm::DISABLE_INSTALL_ANNOTATION: "true"}}});
-    clusters.patch("cluster3", &PatchParams::default(), &Patch::Merge(opt_out)).await?;
+    clusters
+        .patch("cluster3", &PatchParams::default(), &Patch::Merge(opt_out))
+        .await?;
     let addons: Api<ManagedClusterAddOn> = Api::namespaced(s.hub.clone(), "cluster3");
     addons.delete(names::ADDON, &DeleteParams::default()).await?;
 
     s.await_gone(&addons, names::ADDON).await?;
-    third.node()?.await_gone(world::AGENT_NAMESPACE, names::AGENT, world::SOON).await?;
+    third
+        .node()?
+        .await_gone(world::AGENT_NAMESPACE, names::AGENT, world::SOON)
+        .await?;
     s.await_gone(&secrets, target).await?;
     s.await_gone(&maps, &s.bundle_name()).await?;
     s.await_peering("Accepted", "False", "AddOnNotInstalled").await?;
-    s.await_gone(&Api::<PeerMember>::namespaced(s.hub.clone(), "cluster3"), "cluster3").await?;
+    s.await_gone(&Api::<PeerMember>::namespaced(s.hub.clone(), "cluster3"), "cluster3")
+        .await?;
     s.until("cluster3's namespace on the hub to hold nothing of ours", || async {
         let all = ListParams::default();
-        let exports = Api::<PeerExport>::namespaced(s.hub.clone(), "cluster3").list_metadata(&all).await?.items.len();
-        let links = Api::<PeerLink>::namespaced(s.hub.clone(), "cluster3").list_metadata(&all).await?.items.len();
-        let works = Api::<ManifestWork>::namespaced(s.hub.clone(), "cluster3").list_metadata(&all).await?.items.len();
+        let exports = Api::<PeerExport>::namespaced(s.hub.clone(), "cluster3")
+            .list_metadata(&all)
+            .await?
+            .items
+            .len();
+        let links = Api::<PeerLink>::namespaced(s.hub.clone(), "cluster3")
+            .list_metadata(&all)
+            .await?
+            .items
+            .len();
+        let works = Api::<ManifestWork>::namespaced(s.hub.clone(), "cluster3")
+            .list_metadata(&all)
+            .await?
+            .items
+            .len();
         let addon = ListParams::default().labels(&format!("{}={}", ocm::ADDON_NAME_LABEL, names::ADDON));
-        let roles = Api::<Role>::namespaced(s.hub.clone(), "cluster3").list_metadata(&addon).await?.items.len();
+        let roles = Api::<Role>::namespaced(s.hub.clone(), "cluster3")
+            .list_metadata(&addon)
+            .await?
+            .items
+            .len();
         Ok((exports + links + works + roles == 0).then_some(()))
     })
     .await?;
-    let left = Api::<Role>::namespaced(there, world::AGENT_NAMESPACE).list_metadata(&ListParams::default()).await?.items;
-    ensure!(!left.iter().any(|role| role.metadata.name.as_deref().is_some_and(|name| name.starts_with(names::AGENT))), "{left:?}");
-    s.await_gone(&s.on::<Secret>(Side::East), "peer-cluster3-storage-peer-token").await?;
+    let left = Api::<Role>::namespaced(there, world::AGENT_NAMESPACE)
+        .list_metadata(&ListParams::default())
+        .await?
+        .items;
+    ensure!(
+        !left.iter().any(|role| role
+            .metadata
+            .name
+            .as_deref()
+            .is_some_and(|name| name.starts_with(names::AGENT))),
+        "{left:?}"
+    );
+    s.await_gone(&s.on::<Secret>(Side::East), "peer-cluster3-storage-peer-token")
+        .await?;
     s.withdraw().await
 }

@@ -21,7 +21,9 @@ fn shapes(secret: &[u8]) -> Vec<Vec<u8>> {
 }
 
 fn holds(haystack: &[u8], shapes: &[Vec<u8>]) -> bool {
-    shapes.iter().any(|shape| haystack.windows(shape.len()).any(|window| window == shape))
+    shapes
+        .iter()
+        .any(|shape| haystack.windows(shape.len()).any(|window| window == shape))
 }
 
 /// Everything on the hub, and everything that was logged, in which one of the shapes is found.
@@ -29,8 +31,11 @@ async fn found(s: &Scenario, shapes: &[Vec<u8>]) -> Result<Vec<String>> {
     let env = s.world.env;
     let dump = env.hub().etcd_dump().await?;
     ensure!(dump.len() > 100, "only {} keys in the hub's etcd", dump.len());
-    let mut places: Vec<_> =
-        dump.iter().filter(|(key, value)| holds(key, shapes) || holds(value, shapes)).map(|(key, _)| String::from_utf8_lossy(key).into_owned()).collect();
+    let mut places: Vec<_> = dump
+        .iter()
+        .filter(|(key, value)| holds(key, shapes) || holds(value, shapes))
+        .map(|(key, _)| String::from_utf8_lossy(key).into_owned())
+        .collect();
     let logs = env.workload_logs();
     ensure!(logs.len() >= 3, "manager and two agents were expected to log: {logs:?}");
     for log in logs {
@@ -40,7 +45,13 @@ async fn found(s: &Scenario, shapes: &[Vec<u8>]) -> Result<Vec<String>> {
     }
     for client in [s.hub.clone(), s.client(Side::East), s.client(Side::West)] {
         let events = Api::<Event>::all(client).list(&ListParams::default()).await?;
-        places.extend(events.items.iter().filter(|event| holds(format!("{event:?}").as_bytes(), shapes)).map(|event| format!("event {event:?}")));
+        places.extend(
+            events
+                .items
+                .iter()
+                .filter(|event| holds(format!("{event:?}").as_bytes(), shapes))
+                .map(|event| format!("event {event:?}")),
+        );
     }
     Ok(places)
 }
@@ -48,7 +59,10 @@ async fn found(s: &Scenario, shapes: &[Vec<u8>]) -> Result<Vec<String>> {
 #[tokio::test]
 async fn no_byte_of_a_secret_is_on_the_hub_in_plain() -> Result<()> {
     let s = Scenario::alone("secrecy").await?;
-    let (first, second) = (b"canary-Zq7Xw2-first-0123456789-%&/=?".to_vec(), b"canary-Zq7Xw2-second-9876543210-+#*~".to_vec());
+    let (first, second) = (
+        b"canary-Zq7Xw2-first-0123456789-%&/=?".to_vec(),
+        b"canary-Zq7Xw2-second-9876543210-+#*~".to_vec(),
+    );
     s.ready_pair().await?;
     for secret in [&first, &second] {
         s.source(Side::East, &[("token", secret)]).await?;
@@ -56,7 +70,8 @@ async fn no_byte_of_a_secret_is_on_the_hub_in_plain() -> Result<()> {
     }
     // A refused source and a conflict talk about the secret too.
     s.source(Side::East, &[("token", &second), ("empty", b"")]).await?;
-    s.await_link("peer-token", Side::West, "SourceReady", "False", "SourceInvalid").await?;
+    s.await_link("peer-token", Side::West, "SourceReady", "False", "SourceInvalid")
+        .await?;
     for secret in [&first, &second] {
         let places = found(&s, &shapes(secret)).await?;
         ensure!(places.is_empty(), "plaintext in {places:#?}");
@@ -72,13 +87,20 @@ async fn the_search_finds_what_is_planted() -> Result<()> {
     let maps: Api<ConfigMap> = Api::namespaced(s.hub.clone(), "default");
     for (index, prefix) in ["", "x", "xy"].iter().enumerate() {
         let encoded = BASE64_STANDARD.encode([prefix.as_bytes(), &secret, b"tail"].concat());
-        let planted = [format!("before {} after", String::from_utf8_lossy(&secret)), format!("{{\"a\":\"{encoded}\"}}")];
+        let planted = [
+            format!("before {} after", String::from_utf8_lossy(&secret)),
+            format!("{{\"a\":\"{encoded}\"}}"),
+        ];
         for (kind, text) in planted.iter().enumerate() {
             let name = format!("planted-{index}-{kind}");
-            maps.create(&PostParams::default(), &config_map(&name, &[("text", text)])).await?;
+            maps.create(&PostParams::default(), &config_map(&name, &[("text", text)]))
+                .await?;
             let places = found(&s, &shapes(&secret)).await?;
             maps.delete(&name, &DeleteParams::default()).await?;
-            ensure!(places.len() == 1 && places[0].ends_with(&name), "planted {name}, found {places:?}");
+            ensure!(
+                places.len() == 1 && places[0].ends_with(&name),
+                "planted {name}, found {places:?}"
+            );
         }
     }
     ensure!(found(&s, &shapes(&secret)).await?.is_empty(), "found what is gone");
