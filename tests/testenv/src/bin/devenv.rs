@@ -4,7 +4,10 @@ use std::{path::PathBuf, process::ExitCode, time::Instant};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use testenv::devenv::{self, State};
+use testenv::{
+    demo,
+    devenv::{self, State},
+};
 
 /// A local hub and its managed clusters, joined by a real Open Cluster Management, as plain processes.
 #[derive(Parser)]
@@ -24,6 +27,8 @@ enum Command {
         #[arg(long, value_delimiter = ',', default_value = "cluster1,cluster2")]
         spokes: Vec<String>,
     },
+    /// Start, install the product, and show one exchange step by step.
+    Demo,
     /// Tell what runs.
     Status,
     /// Stop everything and remove it.
@@ -58,6 +63,15 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
             println!("ready after {:.1} s", start.elapsed().as_secs_f64());
             print(&state);
         }
+        Command::Demo => {
+            let start = Instant::now();
+            let program = std::env::current_exe()?;
+            let spokes = ["cluster1".to_owned(), "cluster2".to_owned()];
+            let tell = |line: &str| println!("[{:6.1} s] {line}", start.elapsed().as_secs_f64());
+            let state = devenv::up(&program, &directory, &spokes, &tell).await?;
+            demo::play(&state, start).await?;
+            demo::print_next_steps(&state)?;
+        }
         Command::Status => match devenv::read(&directory)? {
             Some(state) if state.is_running() => {
                 println!(
@@ -66,6 +80,10 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
                     state.pid
                 );
                 print(&state);
+                let links = kube::Api::<peering_api::peering::PeerLink>::all(state.hub()?.client().await?);
+                if let Ok(links) = links.list(&kube::api::ListParams::default()).await {
+                    demo::print_links(&links.items);
+                }
             }
             Some(state) => {
                 println!("process {} has died; `devenv down` removes what it left", state.pid);
