@@ -92,7 +92,7 @@ pub trait Addon: Send + Sync + 'static {
 
     /// Called while the `ManagedClusterAddOn` is being deleted, if [`Options::finalizer`] is set, until it says
     /// [`Removal::Done`]. Agent and permissions stay until then. Called again after errors, on each change of the addon, at
-    /// Manager::trigger, and every half minute; not called if the cluster itself is gone.
+    /// [`crate::Manager::trigger`], and every half minute; not called if the cluster itself is gone.
     fn before_removal<'a>(
         &'a self,
         cluster: &'a str,

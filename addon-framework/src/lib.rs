@@ -3,6 +3,7 @@ pub mod addon;
 pub mod agent;
 mod compare;
 mod csr;
+pub mod manager;
 pub mod process;
 mod rbac;
 mod registration;
@@ -10,3 +11,4 @@ pub mod runtime;
 mod work;
 
 pub use addon::{Addon, AddonError, Options, Registration, Removal, object};
+pub use manager::{BuildError, Builder, Manager};

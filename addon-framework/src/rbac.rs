@@ -1,4 +1,4 @@
-//! The agent's Role and RoleBinding in its cluster's namespace on the hub. Pure.
+//! The agent's `Role` and `RoleBinding` in its cluster's namespace on the hub. Pure.
 use peering_api::{
     k8s_openapi::{
         api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject as RbacSubject},
@@ -18,7 +18,7 @@ use crate::{compare, registration::kube_client_subject};
 /// API group of roles and their subjects.
 const RBAC_GROUP: &str = "rbac.authorization.k8s.io";
 
-/// Name of an addon's Role and RoleBinding.
+/// Name of an addon's `Role` and `RoleBinding`.
 pub fn name(addon: &str) -> String {
     format!("open-cluster-management:{addon}:agent")
 }
@@ -56,7 +56,7 @@ pub fn role(addon: &ManagedClusterAddOn, rules: Vec<PolicyRule>) -> Role {
     }
 }
 
-/// The RoleBinding for exactly the subjects of `registrations`; `None` if there are none.
+/// The `RoleBinding` for exactly the subjects of `registrations`; `None` if there are none.
 pub fn binding(addon: &ManagedClusterAddOn, registrations: &[RegistrationConfig]) -> Option<RoleBinding> {
     let subjects = subjects(kube_client_subject(registrations)?);
     let role_ref = RoleRef {
@@ -98,7 +98,7 @@ pub fn role_unchanged(observed: &Role, wanted: &Role) -> bool {
         && same(observed.rules.as_ref(), wanted.rules.as_ref())
 }
 
-/// Whether the RoleBinding is as wanted.
+/// Whether the `RoleBinding` is as wanted.
 pub fn binding_unchanged(observed: &RoleBinding, wanted: &RoleBinding) -> bool {
     compare::covers_metadata(&observed.metadata, &wanted.metadata)
         && observed.role_ref == wanted.role_ref

@@ -278,5 +278,4 @@ fn same_set(found: &[String], expected: &[String]) -> bool {
 }
 
 #[cfg(test)]
-#[path = "csr_tests.rs"]
 mod tests;

@@ -19,6 +19,12 @@ struct Watch {
     watch: String,
 }
 
+/// What became of a certificate signing request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Decided {
+    decision: &'static str,
+}
+
 /// The counters of this process. Take them by [`metrics`].
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -26,6 +32,7 @@ pub struct Metrics {
     reconcile_errors: Family<Controller, Counter>,
     watch_errors: Family<Watch, Counter>,
     watch_lists: Family<Watch, Counter>,
+    csr_decisions: Family<Decided, Counter>,
 }
 
 /// The counters of this process: queues and watches are made in many places, so they are counted in one.
@@ -37,7 +44,8 @@ pub fn metrics() -> &'static Metrics {
 
 impl Metrics {
     /// Registers the counters, so that they are exposed as `reconciles_total`, `reconcile_errors_total` (by `controller`),
-    /// `watch_errors_total` and `watch_lists_total` (by `watch`), after the registry's own prefix.
+    /// `watch_errors_total`, `watch_lists_total` (by `watch`) and `csr_decisions_total` (by `decision`), after the registry's
+    /// own prefix.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("reconciles", "Finished reconciles", self.reconciles.clone());
         registry.register(
@@ -54,6 +62,11 @@ impl Metrics {
             "watch_lists",
             "Complete lists read by a watch",
             self.watch_lists.clone(),
+        );
+        registry.register(
+            "csr_decisions",
+            "Looks at certificate signing requests of agents",
+            self.csr_decisions.clone(),
         );
     }
 
@@ -101,6 +114,10 @@ impl Metrics {
                 controller: controller.to_owned(),
             })
             .inc();
+    }
+
+    pub(crate) fn csr_decided(&self, decision: &'static str) {
+        self.csr_decisions.get_or_create(&Decided { decision }).inc();
     }
 
     pub(super) fn watch_failed(&self, watch: &str) {

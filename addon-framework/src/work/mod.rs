@@ -14,7 +14,7 @@ use peering_api::{
         work::{MAX_MANIFESTS_SIZE, ManifestStatus, ManifestWorkSpec, Workload},
     },
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::{
@@ -133,21 +133,28 @@ pub fn config_spec_hash(references: &[ConfigReference]) -> Option<String> {
             config.spec_hash.clone(),
         ))
     });
-    Some(serde_json::json!(known.collect::<BTreeMap<_, _>>()).to_string())
+    Some(json!(known.collect::<BTreeMap<_, _>>()).to_string())
 }
 
-/// Whether the work is as wanted: nothing is to be written. Labels, annotations and owners of others are no difference, nor
-/// are defaults of the API server (such as `feedbackScrapeType`).
+/// Whether the work is as wanted: nothing is to be written. Labels, annotations, owners and options of others are no
+/// difference, nor are defaults of the API server (such as `feedbackScrapeType`).
 pub fn unchanged(observed: &ManifestWork, wanted: &ManifestWork) -> bool {
     let hash = |work: &ManifestWork| work.annotations().get(CONFIG_SPEC_HASH_ANNOTATION).cloned();
-    let configs = |work: &ManifestWork| serde_json::to_value(&work.spec.manifest_configs).unwrap_or(Value::Null);
-    let option = |work: &ManifestWork| serde_json::to_value(&work.spec.delete_option).unwrap_or(Value::Null);
-    let manifests = |work: &ManifestWork| Value::Array(work.spec.workload.manifests.clone());
+    let (seen, wish) = (&observed.spec, &wanted.spec);
+    let option = wish.delete_option.is_none() || compare::same(&json!(seen.delete_option), &json!(wish.delete_option));
+    let configs = wish.manifest_configs.is_empty()
+        || compare::covers(&json!(seen.manifest_configs), &json!(wish.manifest_configs));
     compare::covers_metadata(&observed.metadata, &wanted.metadata)
         && hash(observed) == hash(wanted)
-        && compare::same(&manifests(observed), &manifests(wanted))
-        && compare::same(&option(observed), &option(wanted))
-        && compare::covers(&configs(observed), &configs(wanted))
+        && seen.workload.manifests.len() == wish.workload.manifests.len()
+        && seen
+            .workload
+            .manifests
+            .iter()
+            .zip(&wish.workload.manifests)
+            .all(|(seen, wish)| compare::same(seen, wish))
+        && option
+        && configs
 }
 
 /// The condition `ManifestApplied` of an addon with this work; `None` while the cluster has not answered to the work's
@@ -238,5 +245,4 @@ fn described(kind: &str, namespace: &str, name: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "work_tests.rs"]
 mod tests;

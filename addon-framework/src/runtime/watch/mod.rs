@@ -417,5 +417,4 @@ fn starts_over(error: &watcher::Error) -> bool {
 }
 
 #[cfg(test)]
-#[path = "watch_tests.rs"]
 mod tests;

@@ -1,0 +1,142 @@
+//! Approves the certificate signing requests of agents, if [`crate::csr`] says so.
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use peering_api::{
+    k8s_openapi::api::certificates::v1::CertificateSigningRequest,
+    kube::{
+        Api, ResourceExt,
+        api::{Patch, PatchParams},
+    },
+    ocm::names::reason,
+};
+use serde_json::{Value, json};
+use tracing::{debug, info, warn};
+
+use super::{Error, Key, Shared};
+use crate::{
+    csr::{self, Decision, Request},
+    runtime::{Outcome, metrics},
+};
+
+/// Reason of a denial.
+const DENIED: &str = "DeniedByHubCSRApprovingController";
+
+pub(super) async fn reconcile(shared: Arc<Shared>, name: String) -> Result<Outcome, Error> {
+    let Some(request) = shared
+        .watches
+        .get()
+        .and_then(|watches| watches.requests.get(None, &name))
+    else {
+        return Ok(Outcome::Done);
+    };
+    let Some((cluster, addon)) = csr::labelled(&request) else {
+        return Ok(Outcome::Done);
+    };
+    let key = Key::new(cluster, addon);
+    let decision = decide(&shared, &key, &request);
+    match &decision {
+        Decision::Approve => {
+            approve(
+                &shared,
+                &request,
+                "Approved",
+                reason::CSR_APPROVED,
+                "Auto approving addon agent certificate.",
+            )
+            .await?;
+            info!(name, cluster, addon, "signing request approved");
+        }
+        Decision::Deny(why) => {
+            approve(&shared, &request, "Denied", DENIED, why).await?;
+            warn!(name, cluster, addon, why, "signing request denied");
+        }
+        Decision::Ignore(why) => {
+            debug!(name, cluster, addon, why, "signing request left alone");
+            shared.wait_for_change(key, name);
+        }
+    }
+    metrics().csr_decided(match decision {
+        Decision::Approve => "approved",
+        Decision::Deny(_) => "denied",
+        Decision::Ignore(_) => "ignored",
+    });
+    Ok(Outcome::Done)
+}
+
+fn decide(shared: &Shared, key: &Key, csr: &CertificateSigningRequest) -> Decision {
+    let observed = shared.observed(key);
+    let cluster = observed.as_ref().and_then(|observed| observed.cluster.as_deref());
+    let registration = observed
+        .as_ref()
+        .zip(cluster)
+        .and_then(|(observed, cluster)| observed.addon.registration(cluster, &observed.object));
+    let wanted = registration
+        .map(|registration| registration.configs)
+        .unwrap_or_default();
+    csr::decide(&Request {
+        csr,
+        addon: observed.as_ref().map(|observed| &*observed.object),
+        cluster,
+        wanted: &wanted,
+    })
+}
+
+async fn approve(
+    shared: &Shared,
+    request: &CertificateSigningRequest,
+    type_: &str,
+    reason: &str,
+    message: &str,
+) -> Result<(), Error> {
+    let api = Api::<CertificateSigningRequest>::all(shared.clients.request.clone());
+    let patch = Patch::Merge(approval(request, type_, reason, message, Timestamp::now()));
+    match api
+        .patch_approval(&request.name_any(), &PatchParams::default(), &patch)
+        .await
+    {
+        Err(peering_api::kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        result => {
+            let action = format!("set {type_} on CertificateSigningRequest {}", request.name_any());
+            result.map(drop).map_err(Error::request(action))
+        }
+    }
+}
+
+/// The conditions with one more; with the version they were read in, since a merge patch replaces the list.
+fn approval(request: &CertificateSigningRequest, type_: &str, reason: &str, message: &str, now: Timestamp) -> Value {
+    let existing = request
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.clone())
+        .unwrap_or_default();
+    let mut conditions: Vec<Value> = existing.iter().map(|condition| json!(condition)).collect();
+    let now = Timestamp::from_second(now.as_second()).unwrap_or(now).to_string();
+    conditions.push(json!({
+        "type": type_, "status": "True", "reason": reason, "message": message, "lastUpdateTime": now, "lastTransitionTime": now,
+    }));
+    json!({
+        "metadata": {"uid": request.uid(), "resourceVersion": request.resource_version()},
+        "status": {"conditions": conditions},
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_approval_keeps_other_conditions_and_is_for_one_version() {
+        let wire = json!({"metadata": {"name": "addon-x", "uid": "u", "resourceVersion": "5"},
+            "spec": {"request": "", "signerName": "s"}, "status": {"conditions": [{"type": "Mine", "status": "True"}]}});
+        let request = serde_json::from_value(wire).unwrap();
+        let now = Timestamp::from_second(0).unwrap();
+        let patch = approval(&request, "Approved", "R", "m", now);
+        assert_eq!(patch["metadata"], json!({"uid": "u", "resourceVersion": "5"}));
+        assert_eq!(patch["status"]["conditions"][0]["type"], "Mine");
+        assert_eq!(
+            patch["status"]["conditions"][1]["lastUpdateTime"],
+            "1970-01-01T00:00:00Z"
+        );
+    }
+}

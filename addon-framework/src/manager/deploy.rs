@@ -1,0 +1,107 @@
+//! Deploys an addon's manifests in a `ManifestWork`, and tells by `ManifestApplied` what became of it.
+use std::sync::Arc;
+
+use peering_api::{
+    kube::{Api, ResourceExt},
+    ocm::{ManagedCluster, ManifestWork, names::condition},
+};
+
+use super::{Error, Key, Observed, Shared};
+use crate::{
+    registration::is_owned,
+    runtime::{
+        Outcome,
+        conditions::{self, Wanted},
+        error_chain, write,
+    },
+    work,
+};
+
+/// Field manager of works and of the condition.
+const MANAGER: &str = "addon-framework-deploy";
+
+pub(super) async fn reconcile(shared: Arc<Shared>, key: Key) -> Result<Outcome, Error> {
+    let Some(observed) = shared.observed(&key) else {
+        return Ok(Outcome::Done);
+    };
+    let Some(cluster) = observed.cluster.clone().filter(|_| is_due(&observed)) else {
+        return Ok(Outcome::Done);
+    };
+    let result = deploy(&shared, &key, &observed, &cluster).await;
+    let wanted = match &result {
+        Ok(wanted) => wanted.clone(),
+        Err(error) if error.lasts() => Some(work::not_written(&key.cluster, &key.addon, &error_chain(error))),
+        Err(_) => None,
+    };
+    if let Some(wanted) = wanted {
+        tell(&shared, &key, &observed, wanted).await?;
+    }
+    result.map(|_| Outcome::Done)
+}
+
+/// Whether the addon may be on its cluster now. What it waits for brings an event of its own.
+fn is_due(observed: &Observed) -> bool {
+    let object = &observed.object;
+    let conditions = object
+        .status
+        .as_ref()
+        .map(|status| status.conditions.as_slice())
+        .unwrap_or_default();
+    let finalizer = observed.addon.options().finalizer;
+    let guarded = finalizer
+        .as_ref()
+        .is_none_or(|finalizer| object.finalizers().contains(finalizer));
+    // Once deleted, it stays only as long as a hook needs the agent; then the work goes with the object.
+    let needed = object.metadata.deletion_timestamp.is_none() || finalizer.is_some();
+    is_owned(object) && guarded && needed && conditions::is_true(conditions, condition::REGISTRATION_APPLIED)
+}
+
+/// Writes the work if it is not as wanted; returns what to say about it.
+async fn deploy(
+    shared: &Shared,
+    key: &Key,
+    observed: &Observed,
+    cluster: &ManagedCluster,
+) -> Result<Option<Wanted>, Error> {
+    let Some(watches) = shared.watches.get() else {
+        return Ok(None);
+    };
+    let api = Api::<ManifestWork>::namespaced(shared.clients.request.clone(), &key.cluster);
+    let name = work::name(&key.addon, 0);
+    let existing = watches.works.get(Some(&key.cluster), &name);
+    let manifests = observed.addon.manifests(cluster, &observed.object)?;
+    if manifests.is_empty() {
+        if let Some(existing) = existing {
+            let action = format!("delete ManifestWork {}/{name}", key.cluster);
+            write::delete(&api, existing.as_ref())
+                .await
+                .map_err(Error::request(action))?;
+        }
+        return Ok(Some(work::nothing_to_apply()));
+    }
+    let wanted = work::build(&observed.object, &manifests)?;
+    if let Some(existing) = existing.filter(|existing| work::unchanged(existing, &wanted)) {
+        return Ok(work::manifest_applied(&existing));
+    }
+    let action = format!("apply ManifestWork {}/{name}", key.cluster);
+    let written = write::apply(&api, &name, MANAGER, &wanted)
+        .await
+        .map_err(Error::request(action))?;
+    Ok(work::manifest_applied(&written))
+}
+
+async fn tell(shared: &Shared, key: &Key, observed: &Observed, wanted: Wanted) -> Result<(), Error> {
+    let object = &observed.object;
+    let conditions = object
+        .status
+        .as_ref()
+        .map(|status| status.conditions.as_slice())
+        .unwrap_or_default();
+    let wanted = [wanted.at(object.metadata.generation)];
+    let action = format!(
+        "write condition ManifestApplied of ManagedClusterAddOn {}/{}",
+        key.cluster, key.addon
+    );
+    let written = conditions::apply(&shared.addon_api(&key.cluster), object, MANAGER, conditions, &wanted).await;
+    written.map(drop).map_err(Error::request(action))
+}

@@ -1,0 +1,461 @@
+//! The hub side: watches what concerns our addons, and runs one controller per concern. Each file here is one controller;
+//! what they decide is in the pure modules beside this directory.
+mod approval;
+mod deploy;
+mod registration;
+mod removal;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    future::Future,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use futures::future::join_all;
+use kube_runtime::watcher;
+use peering_api::{
+    k8s_openapi::api::{
+        certificates::v1::CertificateSigningRequest,
+        rbac::v1::{Role, RoleBinding},
+    },
+    kube::{self, Api, ResourceExt},
+    ocm::{
+        ManagedCluster, ManagedClusterAddOn, ManifestWork,
+        names::{ADDON_NAME_LABEL, CLUSTER_NAME_LABEL},
+    },
+};
+use thiserror::Error;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::info;
+
+use crate::{
+    addon::{Addon, AddonError},
+    csr,
+    runtime::{Clients, Outcome, Queue, RunOptions, Watch, WatchState, run, watch},
+    work::WorkError,
+};
+
+/// Reconciles that run at once, per controller: enough to keep an API server busy over a slow network.
+const CONCURRENCY: usize = 16;
+
+/// How long one reconcile may take: a few requests of at most [`crate::runtime::clients::READ_TIMEOUT`] each.
+const DEADLINE: Duration = Duration::from_mins(1);
+
+/// Why a manager cannot be built.
+#[derive(Debug, Error)]
+pub enum BuildError {
+    /// Two addons of one name.
+    #[error("there are two addons named {0}; give each its own name")]
+    Duplicate(String),
+    /// Nothing to do.
+    #[error("there is no addon; add one")]
+    Empty,
+}
+
+/// Why a reconcile failed.
+#[derive(Debug, Error)]
+pub(crate) enum Error {
+    /// The API server refused, or did not answer.
+    #[error("cannot {action}")]
+    Request { action: String, source: kube::Error },
+    /// The addon cannot say what it wants.
+    #[error("the addon failed")]
+    Addon(#[from] AddonError),
+    /// The addon wants something that no work can hold.
+    #[error("the manifests cannot be deployed")]
+    Work(#[from] WorkError),
+}
+
+impl Error {
+    /// Whether trying again will hardly help, so that a condition should tell it. A lost connection, a conflict or an
+    /// overloaded API server comes and goes; writing each of them would be writes for nothing.
+    fn lasts(&self) -> bool {
+        match self {
+            Self::Request {
+                source: kube::Error::Api(status),
+                ..
+            } => !matches!(status.code, 409 | 429 | 503 | 504),
+            Self::Request { .. } => false,
+            Self::Addon(_) | Self::Work(_) => true,
+        }
+    }
+
+    fn request(action: impl Into<String>) -> impl FnOnce(kube::Error) -> Self {
+        let action = action.into();
+        move |source| Self::Request { action, source }
+    }
+}
+
+/// One addon on one cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Key {
+    cluster: String,
+    addon: String,
+}
+
+impl Key {
+    fn new(cluster: impl Into<String>, addon: impl Into<String>) -> Self {
+        Self {
+            cluster: cluster.into(),
+            addon: addon.into(),
+        }
+    }
+
+    /// Of an object in a cluster's namespace with the addon's label.
+    fn labelled(object: &impl ResourceExt) -> Option<Self> {
+        Some(Self::new(object.namespace()?, object.labels().get(ADDON_NAME_LABEL)?))
+    }
+}
+
+/// Collects addons for a [`Manager`].
+pub struct Builder {
+    clients: Clients,
+    addons: Vec<Arc<dyn Addon>>,
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<_> = self.addons.iter().map(|addon| addon.name()).collect();
+        f.debug_struct("Builder")
+            .field("addons", &names)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// Adds an addon.
+    #[must_use]
+    pub fn addon(mut self, addon: Arc<dyn Addon>) -> Self {
+        self.addons.push(addon);
+        self
+    }
+
+    /// The manager of these addons.
+    pub fn build(self) -> Result<Manager, BuildError> {
+        let mut addons = BTreeMap::new();
+        for addon in self.addons {
+            if let Some(other) = addons.insert(addon.name().to_owned(), addon) {
+                return Err(BuildError::Duplicate(other.name().to_owned()));
+            }
+        }
+        if addons.is_empty() {
+            return Err(BuildError::Empty);
+        }
+        let shared = Shared {
+            clients: self.clients,
+            addons,
+            queues: Queues::default(),
+            waiting: Mutex::default(),
+            watches: OnceLock::new(),
+        };
+        Ok(Manager {
+            shared: Arc::new(shared),
+        })
+    }
+}
+
+/// Deploys and registers addons on all clusters of a hub. Clones share one manager.
+#[derive(Clone)]
+pub struct Manager {
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Manager {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<_> = self.shared.addons.keys().collect();
+        f.debug_struct("Manager")
+            .field("addons", &names)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Manager {
+    /// Starts to build a manager for the hub of these clients.
+    #[must_use]
+    pub fn builder(clients: Clients) -> Builder {
+        Builder {
+            clients,
+            addons: vec![],
+        }
+    }
+
+    /// Looks again at an addon on a cluster: for when something has changed that the framework does not watch.
+    pub fn trigger(&self, cluster: &str, addon: &str) {
+        self.shared.touch(&Key::new(cluster, addon));
+    }
+
+    /// What the watches are doing, by name; empty until [`Manager::run`]. Ready to work when all have been `Synced`.
+    #[must_use]
+    pub fn watches(&self) -> Vec<(String, WatchState)> {
+        self.shared.watches.get().map(Watches::states).unwrap_or_default()
+    }
+
+    /// Works until `token` is cancelled. Waits until all kinds that it needs can be watched; a missing CRD is waited for.
+    ///
+    /// Run it once; a second run of the same manager returns at once.
+    pub async fn run(&self, token: CancellationToken) {
+        let (tasks, token) = (TaskTracker::new(), token.child_token());
+        // Dropping this future stops the watches too.
+        let _stop = token.clone().drop_guard();
+        if self
+            .shared
+            .watches
+            .set(Watches::start(&self.shared, &tasks, &token))
+            .is_err()
+        {
+            return;
+        }
+        let Some(watches) = self.shared.watches.get() else {
+            return;
+        };
+        if token.run_until_cancelled(watches.ready()).await.is_some() {
+            info!(addons = ?self.shared.addons.keys(), "addon manager started");
+            let queues = &self.shared.queues;
+            tokio::join!(
+                self.control("registration", &queues.registration, &token, registration::reconcile),
+                self.control("deploy", &queues.deploy, &token, deploy::reconcile),
+                self.control("removal", &queues.removal, &token, removal::reconcile),
+                self.control("csr-approval", &queues.requests, &token, approval::reconcile),
+            );
+        }
+        tasks.close();
+        tasks.wait().await;
+    }
+
+    async fn control<K, F, Fut>(&self, name: &'static str, queue: &Queue<K>, token: &CancellationToken, reconcile: F)
+    where
+        K: crate::runtime::queue::Key,
+        F: Fn(Arc<Shared>, K) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<Outcome, Error>> + Send + 'static,
+    {
+        let options = RunOptions {
+            name,
+            concurrency: CONCURRENCY,
+            deadline: DEADLINE,
+        };
+        let shared = Arc::clone(&self.shared);
+        run(queue.clone(), options, token.clone(), move |key| {
+            reconcile(Arc::clone(&shared), key)
+        })
+        .await;
+    }
+}
+
+#[derive(Default)]
+struct Queues {
+    registration: Queue<Key>,
+    deploy: Queue<Key>,
+    removal: Queue<Key>,
+    requests: Queue<String>,
+}
+
+/// What all controllers share.
+struct Shared {
+    clients: Clients,
+    addons: BTreeMap<String, Arc<dyn Addon>>,
+    queues: Queues,
+    /// Names of signing requests which may be approved once their addon or cluster changes.
+    waiting: Mutex<HashMap<Key, BTreeSet<String>>>,
+    watches: OnceLock<Watches>,
+}
+
+impl Shared {
+    /// Everything that is known about one addon on one cluster, if it is one of ours.
+    fn observed(&self, key: &Key) -> Option<Observed> {
+        let addon = Arc::clone(self.addons.get(&key.addon)?);
+        let watches = self.watches.get()?;
+        let object = watches.addons.get(&key.addon)?.get(Some(&key.cluster), &key.addon)?;
+        Some(Observed {
+            addon,
+            object,
+            cluster: watches.clusters.get(None, &key.cluster),
+        })
+    }
+
+    fn addon_api(&self, cluster: &str) -> Api<ManagedClusterAddOn> {
+        Api::namespaced(self.clients.request.clone(), cluster)
+    }
+
+    fn touch(&self, key: &Key) {
+        if !self.addons.contains_key(&key.addon) {
+            return;
+        }
+        self.queues.registration.add(key.clone());
+        self.queues.deploy.add(key.clone());
+        self.queues.removal.add(key.clone());
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        for request in waiting.into_iter().flatten() {
+            self.queues.requests.add(request);
+        }
+    }
+
+    fn touch_cluster(&self, cluster: &str) {
+        for addon in self.addons.keys() {
+            self.touch(&Key::new(cluster, addon));
+        }
+    }
+
+    fn wait_for_change(&self, key: Key, request: String) {
+        self.waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(key)
+            .or_default()
+            .insert(request);
+    }
+}
+
+/// One addon on one cluster, as last seen.
+struct Observed {
+    addon: Arc<dyn Addon>,
+    object: Arc<ManagedClusterAddOn>,
+    cluster: Option<Arc<ManagedCluster>>,
+}
+
+struct Watches {
+    /// One watch per addon, by its name: an API server can filter by name, so others' addons cost nothing.
+    addons: BTreeMap<String, Watch<ManagedClusterAddOn>>,
+    clusters: Watch<ManagedCluster>,
+    works: Watch<ManifestWork>,
+    roles: Watch<Role>,
+    bindings: Watch<RoleBinding>,
+    requests: Watch<CertificateSigningRequest>,
+}
+
+impl Watches {
+    fn start(shared: &Arc<Shared>, tasks: &TaskTracker, token: &CancellationToken) -> Self {
+        let client = || shared.clients.watch.clone();
+        let names = shared.addons.keys().cloned().collect::<Vec<_>>().join(",");
+        let ours = watcher::Config::default().labels(&format!("{ADDON_NAME_LABEL} in ({names})"));
+        let requests = ours
+            .clone()
+            .labels(&format!("{ADDON_NAME_LABEL} in ({names}),{CLUSTER_NAME_LABEL}"));
+        let addons = shared
+            .addons
+            .keys()
+            .map(|name| (name.clone(), Self::addon(shared, tasks, token, name)))
+            .collect();
+        let on = Arc::clone(shared);
+        let clusters = watch(
+            tasks,
+            token,
+            "managedclusters",
+            Api::all(client()),
+            watcher::Config::default(),
+            move |cluster: &ManagedCluster| on.touch_cluster(&cluster.name_any()),
+        );
+        let on = Arc::clone(shared);
+        let works = watch(
+            tasks,
+            token,
+            "manifestworks",
+            Api::all(client()),
+            ours.clone(),
+            move |work: &ManifestWork| {
+                if let Some(key) = Key::labelled(work) {
+                    on.queues.deploy.add(key);
+                }
+            },
+        );
+        let on = Arc::clone(shared);
+        let roles = watch(
+            tasks,
+            token,
+            "roles",
+            Api::all(client()),
+            ours.clone(),
+            move |role: &Role| {
+                if let Some(key) = Key::labelled(role) {
+                    on.queues.registration.add(key);
+                }
+            },
+        );
+        let on = Arc::clone(shared);
+        let bindings = watch(
+            tasks,
+            token,
+            "rolebindings",
+            Api::all(client()),
+            ours,
+            move |binding: &RoleBinding| {
+                if let Some(key) = Key::labelled(binding) {
+                    on.queues.registration.add(key);
+                }
+            },
+        );
+        let on = Arc::clone(shared);
+        let pending = move |request: &CertificateSigningRequest| {
+            if csr::labelled(request).is_some() {
+                on.queues.requests.add(request.name_any());
+            }
+        };
+        let requests = watch(
+            tasks,
+            token,
+            "certificatesigningrequests",
+            Api::all(client()),
+            requests,
+            pending,
+        );
+        Self {
+            addons,
+            clusters,
+            works,
+            roles,
+            bindings,
+            requests,
+        }
+    }
+
+    fn addon(
+        shared: &Arc<Shared>,
+        tasks: &TaskTracker,
+        token: &CancellationToken,
+        name: &str,
+    ) -> Watch<ManagedClusterAddOn> {
+        let (on, api) = (Arc::clone(shared), Api::all(shared.clients.watch.clone()));
+        let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        watch(
+            tasks,
+            token,
+            format!("managedclusteraddons/{name}"),
+            api,
+            config,
+            move |addon: &ManagedClusterAddOn| {
+                on.touch(&Key::new(addon.namespace().unwrap_or_default(), addon.name_any()));
+            },
+        )
+    }
+
+    async fn ready(&self) {
+        join_all(self.addons.values().map(Watch::ready)).await;
+        tokio::join!(
+            self.clusters.ready(),
+            self.works.ready(),
+            self.roles.ready(),
+            self.bindings.ready(),
+            self.requests.ready()
+        );
+    }
+
+    fn states(&self) -> Vec<(String, WatchState)> {
+        let addons = self
+            .addons
+            .iter()
+            .map(|(name, watch)| (format!("managedclusteraddons/{name}"), watch.state()));
+        let others = [
+            ("managedclusters", self.clusters.state()),
+            ("manifestworks", self.works.state()),
+            ("roles", self.roles.state()),
+            ("rolebindings", self.bindings.state()),
+            ("certificatesigningrequests", self.requests.state()),
+        ];
+        addons
+            .chain(others.map(|(name, state)| (name.to_owned(), state)))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

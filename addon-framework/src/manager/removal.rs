@@ -1,0 +1,130 @@
+//! Holds an addon back until its hook is done: a finalizer while it is wanted, the hook once it is being deleted.
+use std::{sync::Arc, time::Duration};
+
+use peering_api::{
+    kube::{Api, ResourceExt},
+    ocm::ManagedCluster,
+};
+use tracing::{debug, info};
+
+use super::{Error, Key, Observed, Shared};
+use crate::{
+    addon::Removal,
+    registration::is_owned,
+    runtime::{
+        Outcome,
+        conditions::{self, Wanted},
+        error_chain, write,
+    },
+};
+
+/// Field manager of the condition.
+const MANAGER: &str = "addon-framework-removal";
+
+/// Condition on an addon which is being deleted and waits for its hook.
+const REMOVABLE: &str = "Removable";
+
+/// How soon a waiting hook is asked again if nothing has changed meanwhile.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+
+pub(super) async fn reconcile(shared: Arc<Shared>, key: Key) -> Result<Outcome, Error> {
+    let Some(observed) = shared.observed(&key) else {
+        return Ok(Outcome::Done);
+    };
+    let Some(finalizer) = observed.addon.options().finalizer else {
+        return Ok(Outcome::Done);
+    };
+    let object = &observed.object;
+    if object.metadata.deletion_timestamp.is_none() {
+        if is_owned(object) && observed.cluster.is_some() {
+            set(&shared, &key, &observed, &finalizer, true).await?;
+        }
+        return Ok(Outcome::Done);
+    }
+    if !object.finalizers().contains(&finalizer) {
+        return Ok(Outcome::Done);
+    }
+    if observed.cluster.is_none() && is_gone(&shared, &key).await? {
+        info!(
+            cluster = key.cluster,
+            addon = key.addon,
+            "cluster is gone, addon released without its hook"
+        );
+        set(&shared, &key, &observed, &finalizer, false).await?;
+        return Ok(Outcome::Done);
+    }
+    match observed.addon.before_removal(&key.cluster, object).await {
+        Ok(Removal::Done) => {
+            set(&shared, &key, &observed, &finalizer, false).await?;
+            Ok(Outcome::Done)
+        }
+        Ok(Removal::Wait(message)) => {
+            debug!(
+                cluster = key.cluster,
+                addon = key.addon,
+                message,
+                "addon not removed yet"
+            );
+            tell(
+                &shared,
+                &key,
+                &observed,
+                Wanted::new(REMOVABLE, false, "Waiting", message),
+            )
+            .await?;
+            Ok(Outcome::RequeueAfter(ASK_AGAIN))
+        }
+        Err(error) => {
+            let message = format!(
+                "cannot clean up before the removal, trying again: {}",
+                error_chain(&error)
+            );
+            tell(
+                &shared,
+                &key,
+                &observed,
+                Wanted::new(REMOVABLE, false, "CleanupFailed", message),
+            )
+            .await?;
+            Err(error.into())
+        }
+    }
+}
+
+/// Asks the API server itself: releasing an addon without its hook cannot be taken back.
+async fn is_gone(shared: &Shared, key: &Key) -> Result<bool, Error> {
+    let clusters = Api::<ManagedCluster>::all(shared.clients.request.clone());
+    let found = clusters.get_opt(&key.cluster).await;
+    Ok(found
+        .map_err(Error::request(format!("read ManagedCluster {}", key.cluster)))?
+        .is_none())
+}
+
+async fn set(shared: &Shared, key: &Key, observed: &Observed, finalizer: &str, present: bool) -> Result<(), Error> {
+    let verb = if present { "add" } else { "remove" };
+    let action = format!(
+        "{verb} finalizer {finalizer} of ManagedClusterAddOn {}/{}",
+        key.cluster, key.addon
+    );
+    let api = shared.addon_api(&key.cluster);
+    write::finalizer(&api, observed.object.as_ref(), finalizer, present)
+        .await
+        .map(drop)
+        .map_err(Error::request(action))
+}
+
+async fn tell(shared: &Shared, key: &Key, observed: &Observed, wanted: Wanted) -> Result<(), Error> {
+    let object = &observed.object;
+    let existing = object
+        .status
+        .as_ref()
+        .map(|status| status.conditions.as_slice())
+        .unwrap_or_default();
+    let wanted = [wanted.at(object.metadata.generation)];
+    let action = format!(
+        "write condition {REMOVABLE} of ManagedClusterAddOn {}/{}",
+        key.cluster, key.addon
+    );
+    let written = conditions::apply(&shared.addon_api(&key.cluster), object, MANAGER, existing, &wanted).await;
+    written.map(drop).map_err(Error::request(action))
+}
