@@ -1,10 +1,24 @@
 //! The Open Cluster Management addon framework for Rust.
+//!
+//! An addon has two halves. On the hub a manager watches for `ManagedClusterAddOn` objects, deploys an agent to each of
+//! those clusters by a `ManifestWork`, and gives it an identity and permissions on the hub. On the cluster the agent waits
+//! for its credentials, works, and renews a Lease that says so.
+//!
+//! * [`addon`]: the trait to implement; [`Manager`] runs it on the hub.
+//! * [`agent`]: what the agent on a cluster needs.
+//! * [`runtime`]: what both run on; also for controllers of your own.
+//!
+//! It behaves on the wire as the Go framework does (names, labels, owner references, conditions and their reasons), and
+//! works beside OCM's own addon-manager, which makes and owns the `ManagedClusterAddOn` objects. It speaks
+//! `addon.open-cluster-management.io/v1beta1`, which OCM serves since 1.2.
+//!
+//! `examples/helloworld.rs` is a whole addon. A binary installs a rustls crypto provider first thing in `main`, and chooses
+//! the version feature of `k8s-openapi`.
 pub mod addon;
 pub mod agent;
 mod compare;
 mod csr;
 pub mod manager;
-pub mod process;
 mod rbac;
 mod registration;
 pub mod runtime;
