@@ -19,6 +19,7 @@ pub mod agent;
 mod compare;
 mod csr;
 pub mod manager;
+pub mod process;
 mod rbac;
 mod registration;
 pub mod runtime;

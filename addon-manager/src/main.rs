@@ -1,3 +1,17 @@
-//! The addon-manager.
+//! The addon-manager: the hub side of the multicluster orchestrator.
+mod addon;
+mod member;
 mod peering;
-fn main() {}
+mod run;
+
+use clap::Parser;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = run::Args::parse();
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("a crypto provider is installed already"))?;
+    addon_framework::process::log(args.log_format);
+    run::run(args).await
+}

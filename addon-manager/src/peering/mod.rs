@@ -1,7 +1,7 @@
 //! What happens when anything about a Peering changes. Read top to bottom: [`hub`] watches and takes a snapshot, [`decide`]
 //! turns it into a list of changes (pure, over `exchange`), [`write`] carries the changes out, one request each.
 mod decide;
-pub(crate) mod hub;
+mod hub;
 mod recent;
 mod write;
 
@@ -11,7 +11,7 @@ use addon_framework::runtime::{Outcome, Queue, RunOptions, run};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::hub::Hub;
+pub(crate) use self::hub::{Hub, Queues};
 
 /// How many Peerings are worked on at once.
 const CONCURRENCY: usize = 8;

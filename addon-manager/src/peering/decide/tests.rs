@@ -112,11 +112,11 @@ fn play(seen: &mut Observed, changes: Vec<Change>) {
                 seen.works.push(Arc::new(work));
             }
             Change::DeleteWork(gone) => seen.works.retain(|work| work.namespace() != gone.namespace()),
-            Change::LinkStatus(changed, conditions) => {
+            Change::LinkStatus(of, conditions) => {
                 let link = seen
                     .links
                     .iter_mut()
-                    .find(|link| place(link.as_ref()) == place(changed.as_ref()))
+                    .find(|link| place(link.as_ref()) == place(of.as_ref()))
                     .unwrap();
                 let status = Arc::make_mut(link).status.get_or_insert_default();
                 status

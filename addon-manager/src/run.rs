@@ -1,0 +1,101 @@
+//! Wires the manager together: watches, three controllers, the addon framework, and the endpoint for probes and metrics.
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use addon_framework::{
+    Manager,
+    process::{Endpoint, LogFormat, stop_on_signals},
+    runtime::{Clients, Outcome, Queue, RunOptions, WatchState, clients, run as run_queue},
+};
+use anyhow::Context;
+use peering_api::names;
+use prometheus_client::registry::Registry;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    addon::TokenExchange,
+    member,
+    peering::{self, Hub, Queues},
+};
+
+/// The hub side of the multicluster orchestrator. Reaches the hub by KUBECONFIG, or by the service account of its pod.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(version)]
+pub(crate) struct Args {
+    /// Image that the agents run from.
+    #[arg(long, env = "AGENT_IMAGE")]
+    agent_image: String,
+    /// Where /healthz, /readyz and /metrics are served.
+    #[arg(long, env = "HEALTH_LISTEN", default_value = "0.0.0.0:8080")]
+    health_listen: SocketAddr,
+    /// Form of the logs: text or json.
+    #[arg(long, env = "LOG_FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// Runs until SIGTERM or SIGINT.
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+    let config = kube::Config::infer().await.context("find the hub's API server")?;
+    let clients = clients(config).context("make clients of the hub")?;
+    let (tasks, token) = (TaskTracker::new(), CancellationToken::new());
+    stop_on_signals(&token)?;
+
+    let queues = Queues {
+        peerings: Queue::new(),
+        members: Queue::new(),
+        leaving: Queue::new(),
+    };
+    let hub = Hub::watch(&clients, &tasks, &token, &queues);
+    let manager = framework(&clients, &hub, args.agent_image)?;
+    tasks.spawn(peering::control(hub.clone(), queues.peerings, token.clone()));
+    tasks.spawn(member::control(hub.clone(), queues.members, token.clone()));
+    tasks.spawn(wake_leaving(manager.clone(), queues.leaving, token.clone()));
+    let (runner, until) = (manager.clone(), token.clone());
+    tasks.spawn(async move { runner.run(until).await });
+    tasks.close();
+
+    // A task that ends early (a panic aborts the process) would leave a manager that looks alive: the endpoint ends with it.
+    let endpoint = Endpoint::new(
+        Registry::with_prefix("orchestrator"),
+        Arc::new(move || not_ready(&hub, &manager)),
+    );
+    let served = endpoint.serve(args.health_listen, token.clone()).await;
+    token.cancel();
+    tasks.wait().await;
+    served.context("serve probes and metrics")
+}
+
+fn framework(clients: &Clients, hub: &Arc<Hub>, image: String) -> anyhow::Result<Manager> {
+    let addon = TokenExchange::new(hub.clone(), image);
+    Manager::builder(clients.clone())
+        .addon(Arc::new(addon))
+        .build()
+        .context("set up the addon framework")
+}
+
+/// Lets the framework look at a cluster's addon again when the last of its links may have gone.
+async fn wake_leaving(manager: Manager, queue: Queue<String>, token: CancellationToken) {
+    let options = RunOptions {
+        name: "leaving",
+        concurrency: 1,
+        deadline: Duration::from_secs(1),
+    };
+    run_queue(queue, options, token, move |cluster: String| {
+        manager.trigger(&cluster, names::ADDON);
+        std::future::ready(Ok::<_, std::convert::Infallible>(Outcome::Done))
+    })
+    .await;
+}
+
+/// The watches that keep the manager from doing its work.
+fn not_ready(hub: &Hub, manager: &Manager) -> Vec<String> {
+    let mut missing: Vec<String> = hub.broken().into_iter().map(|name| format!("watch {name}")).collect();
+    let states = manager.watches();
+    if states.is_empty() {
+        missing.push("the addon framework has not started".to_owned());
+    }
+    let broken = states
+        .into_iter()
+        .filter(|(_, state)| !matches!(state, WatchState::Synced));
+    missing.extend(broken.map(|(name, _)| format!("watch {name} of the addon framework")));
+    missing
+}
