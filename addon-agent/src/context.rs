@@ -1,0 +1,168 @@
+//! What the controllers share: the hub as it is known now, the watches of this cluster, and what was done lately.
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use addon_framework::runtime::{Clients, Queue};
+use exchange::key::KeyPair;
+use peering_api::peering::{PeerExport, PeerLink, PeerMember};
+
+use crate::{
+    decide::member::Identity,
+    hub::Hub,
+    metrics::Metrics,
+    recent::Recent,
+    spoke::{Place, Pool, pool::Queues},
+};
+
+/// Shared by all tasks of the agent.
+#[derive(Debug)]
+pub struct Context {
+    /// Name of this cluster on the hub.
+    pub cluster: String,
+    /// The agent's own namespace.
+    pub namespace: String,
+    /// The clients of this cluster.
+    pub spoke: Clients,
+    /// Watches of objects on this cluster.
+    pub pool: Pool,
+    /// Exports and targets to look at.
+    pub queues: Queues,
+    /// Wakes the report on the `PeerMember`.
+    pub member: Queue<()>,
+    /// Counters.
+    pub metrics: Metrics,
+    /// The highest revision that was applied, per link.
+    pub applied: Mutex<BTreeMap<String, i64>>,
+    /// Last writes.
+    pub exports: Recent<PeerExport>,
+    /// Last writes.
+    pub links: Recent<PeerLink>,
+    /// Last writes.
+    pub members: Recent<PeerMember>,
+    /// Where each link was last seen to write, by name.
+    pub places: Mutex<BTreeMap<String, Place>>,
+    keys: OnceLock<KeyPair>,
+    identity: Mutex<Option<String>>,
+    hub: RwLock<Option<Arc<Hub>>>,
+    hub_seen: AtomicBool,
+}
+
+impl Context {
+    /// A context that knows neither hub nor key pair yet.
+    #[must_use]
+    pub fn new(cluster: String, namespace: String, spoke: Clients, pool: Pool, queues: Queues) -> Self {
+        Self {
+            cluster,
+            namespace,
+            spoke,
+            pool,
+            queues,
+            member: Queue::new(),
+            metrics: Metrics::default(),
+            applied: Mutex::default(),
+            exports: Recent::default(),
+            links: Recent::default(),
+            members: Recent::default(),
+            places: Mutex::default(),
+            keys: OnceLock::new(),
+            identity: Mutex::default(),
+            hub: RwLock::default(),
+            hub_seen: AtomicBool::new(false),
+        }
+    }
+
+    /// The hub, once its objects were listed. During an outage: as it was last seen.
+    #[must_use]
+    pub fn hub(&self) -> Option<Arc<Hub>> {
+        self.hub.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes a hub whose objects have been listed in place of the one before, and looks at everything again.
+    pub fn set_hub(&self, hub: Hub) {
+        let hub = Arc::new(hub);
+        let before = {
+            let mut slot = self.hub.write().unwrap_or_else(PoisonError::into_inner);
+            slot.replace(hub.clone())
+        };
+        self.hub_seen.store(true, Ordering::Relaxed);
+        for hub in before.iter().chain([&hub]) {
+            hub.keys(&self.queues);
+        }
+        self.member.add(());
+    }
+
+    /// This agent's key pair, once it is there.
+    #[must_use]
+    pub fn keys(&self) -> Option<&KeyPair> {
+        self.keys.get()
+    }
+
+    /// The key pair was read or made.
+    pub fn set_keys(&self, keys: KeyPair) {
+        // Set once: a key pair that changes while the agent runs takes effect when it starts again.
+        let _ = self.keys.set(keys);
+        self.member.add(());
+        if let Some(hub) = self.hub() {
+            hub.keys(&self.queues);
+        }
+    }
+
+    /// The Secret of the key pair is malformed.
+    pub fn set_broken(&self, why: String) {
+        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+        self.member.add(());
+    }
+
+    /// What is known of the own key pair.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        if let Some(keys) = self.keys() {
+            return Identity::Known(keys.public().clone());
+        }
+        let broken = self.identity.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        broken.map_or(Identity::Pending, Identity::Broken)
+    }
+
+    /// What keeps the agent from being ready.
+    #[must_use]
+    pub fn missing(&self) -> Vec<String> {
+        let mut missing = Vec::new();
+        if self.keys().is_none() {
+            missing.push("the agent's key pair has not been read from this cluster yet".to_owned());
+        }
+        if !self.hub_seen.load(Ordering::Relaxed) {
+            missing.push("the objects on the hub have not been listed yet".to_owned());
+        }
+        missing
+    }
+
+    /// Wakes the targets that a touched link concerns: where it writes, and where it wrote before.
+    pub fn link_touched(&self, link: &PeerLink) {
+        let place = Place::target(&link.spec);
+        let name = link.metadata.name.clone().unwrap_or_default();
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = places.insert(name, place.clone())
+            && before != place
+        {
+            self.queues.targets.add(before);
+        }
+        self.queues.targets.add(place);
+    }
+
+    /// Wakes a touched export, and the bundles that its cluster's own certificates belong to.
+    pub fn export_touched(&self, export: &PeerExport) {
+        self.queues
+            .exports
+            .add(export.metadata.name.clone().unwrap_or_default());
+        if let Some(hub) = self.hub() {
+            for place in hub.bundles(&export.spec) {
+                self.queues.targets.add(place);
+            }
+        }
+    }
+}

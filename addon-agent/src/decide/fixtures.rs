@@ -1,0 +1,201 @@
+//! What the tables of decisions are made of.
+use std::collections::BTreeMap;
+
+use exchange::{content::Content, envelope, key::KeyPair};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use peering_api::{
+    Sensitive, names,
+    peering::{ArtefactKind, LinkEnd, PeerLink, PeerLinkSpec, Target, TargetKind, condition, reasons},
+};
+
+use super::{
+    Action, Decision, Group, LinkView, OwnShare, decide,
+    group::Wanted,
+    link::{Outcome, wanted},
+};
+use crate::spoke::{Observed, Place};
+
+/// The cluster on which targets stand.
+pub const HERE: &str = "west";
+
+/// A fixed key pair.
+pub fn pair(seed: u8) -> KeyPair {
+    KeyPair::from_private(vec![seed; 32].into()).unwrap()
+}
+
+/// The time of all tests.
+pub fn now() -> Timestamp {
+    "2026-11-21T00:00:00Z".parse().unwrap()
+}
+
+/// A self-signed CA that ends in the given year.
+pub fn ca(name: &str, until: i32) -> String {
+    let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(until, 1, 1);
+    params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
+}
+
+/// A link of a Secret from cluster east (whose agent has key 1), named after its artefact.
+pub fn link(artefact: &str) -> PeerLink {
+    let end = |cluster: &str, seed| LinkEnd {
+        cluster: cluster.to_owned(),
+        public_key: Some(pair(seed).public().to_base64()),
+    };
+    let spec = PeerLinkSpec {
+        id: names::link_id("p", artefact, "east", HERE),
+        peering: "p".into(),
+        artefact: artefact.into(),
+        confidential: true,
+        from: end("east", 1),
+        to: end(HERE, 2),
+        target: Target {
+            namespace: "ns".into(),
+            name: "t".into(),
+            labels: [("app".to_owned(), "x".to_owned())].into(),
+            ..Target::default()
+        },
+        ..PeerLinkSpec::default()
+    };
+    let mut link = PeerLink::new(artefact, spec);
+    link.metadata.generation = Some(1);
+    link
+}
+
+/// A link of a CA bundle from a cluster.
+pub fn ca_link(from: &str) -> PeerLink {
+    let mut link = link("ca");
+    link.metadata.name = Some(from.to_owned());
+    link.spec.id = names::link_id("p", "ca", from, HERE);
+    link.spec.from.cluster = from.to_owned();
+    link.spec.kind = ArtefactKind::CaBundle;
+    link.spec.confidential = false;
+    link.spec.target.kind = TargetKind::ConfigMap;
+    link
+}
+
+/// The same link, going away.
+pub fn leaving(mut link: PeerLink) -> PeerLink {
+    link.metadata.deletion_timestamp = Some(Time(now()));
+    link
+}
+
+/// Content with one key.
+pub fn content(key: &str, value: &str) -> Content {
+    Content {
+        type_: Some("Opaque".into()),
+        data: [(key.to_owned(), value.as_bytes().to_vec().into())].into(),
+    }
+}
+
+/// An envelope from key 1 to key 2.
+pub fn sealed(link: &PeerLink, revision: i64, content: &Content) -> Sensitive {
+    let (sender, recipient) = (pair(1), pair(2));
+    let bytes = envelope::seal(
+        &link.spec.id,
+        revision,
+        "hash",
+        &content.encode(),
+        &sender,
+        recipient.public(),
+        &mut rand::rng(),
+    );
+    bytes.unwrap().into()
+}
+
+/// A plain envelope with certificates.
+pub fn public(revision: i64, pem: &str) -> Sensitive {
+    envelope::plain(revision, "hash", &content("ca.crt", pem).encode())
+        .unwrap()
+        .into()
+}
+
+/// Runs a decision as the agent of cluster west, which has key 2.
+pub fn run(links: &[(PeerLink, Option<Sensitive>)], target: Option<&Observed>, own: &OwnShare) -> Decision {
+    run_after(links, target, own, &BTreeMap::new())
+}
+
+/// The same, in a process that remembers revisions.
+pub fn run_after(
+    links: &[(PeerLink, Option<Sensitive>)],
+    target: Option<&Observed>,
+    own: &OwnShare,
+    applied: &BTreeMap<String, i64>,
+) -> Decision {
+    let views: Vec<_> = links
+        .iter()
+        .map(|(link, envelope)| LinkView {
+            link,
+            envelope: envelope.as_ref(),
+        })
+        .collect();
+    decide(&Group {
+        place: &Place::target(&links[0].0.spec),
+        cluster: HERE,
+        links: &views,
+        target,
+        own,
+        keys: &pair(2),
+        applied,
+        now: now(),
+    })
+}
+
+/// The target after an action; keys of a bundle stand besides others.
+pub fn after(action: &Action, target: Option<&Observed>) -> Option<Observed> {
+    let made = |wanted: &Wanted, seen: Observed| {
+        let mut object = seen;
+        if wanted.exact {
+            object.data.clear();
+        }
+        object.type_.clone_from(&wanted.type_);
+        object.data.extend(wanted.data.clone());
+        object.labels.extend(wanted.labels.clone());
+        object.annotations.extend(wanted.annotations.clone());
+        object
+    };
+    let seen = target.cloned().unwrap_or_default();
+    match action {
+        Action::None => target.cloned(),
+        Action::Create(wanted) | Action::Recreate(wanted) => Some(made(wanted, Observed::default())),
+        Action::Apply(wanted) => Some(made(wanted, seen)),
+        Action::Delete => None,
+        Action::Release { data } => {
+            let mut seen = seen;
+            if let Some((key, value)) = data {
+                seen.data.remove(key);
+                let value = value.clone().map(|value| (key.clone(), value.into_bytes().into()));
+                seen.data.extend(value);
+            }
+            seen.labels.retain(|key, _| !key.starts_with(names::GROUP));
+            seen.annotations.retain(|key, _| !key.starts_with(names::GROUP));
+            Some(seen)
+        }
+    }
+}
+
+/// The links with what the decision says about them written to their status.
+pub fn told(links: &[(PeerLink, Option<Sensitive>)], decision: &Decision) -> Vec<(PeerLink, Option<Sensitive>)> {
+    let mut links = links.to_vec();
+    for (link, _) in &mut links {
+        link.status = Some(wanted(link, &outcome(decision, link).report, now()));
+    }
+    links
+}
+
+/// What a decision says about a link.
+pub fn outcome<'a>(decision: &'a Decision, link: &PeerLink) -> &'a Outcome {
+    let found = decision.outcomes.iter().find(|outcome| outcome.id == link.spec.id);
+    found.unwrap()
+}
+
+/// The reason of a link's condition after a decision: of `Withdrawn` if there is one, else of `Delivered`.
+pub fn reason(decision: &Decision, link: &PeerLink) -> String {
+    let status = wanted(link, &outcome(decision, link).report, now());
+    let said = condition(&status.conditions, reasons::WITHDRAWN).or(condition(&status.conditions, reasons::DELIVERED));
+    said.map(|said| said.reason.clone()).unwrap_or_default()
+}

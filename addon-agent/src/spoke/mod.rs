@@ -1,0 +1,10 @@
+//! This cluster, at its edge: what the agent sees of its objects ([`observed`]), the watches that it sees them through
+//! ([`pool`]), and the few writes that it makes ([`write`]).
+pub mod observed;
+pub mod pool;
+pub mod write;
+
+pub use self::{
+    observed::{Observed, Place, Seen},
+    pool::{Pool, User},
+};

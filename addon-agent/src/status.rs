@@ -1,0 +1,49 @@
+//! Small helpers for writing status to the hub.
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// A status as the body of an apply: every field that is set, and nothing else.
+#[must_use]
+pub fn body(status: &impl Serialize) -> Map<String, Value> {
+    match serde_json::to_value(status) {
+        Ok(Value::Object(map)) => map,
+        // Our statuses are structs of strings, numbers and times: they always serialise to an object.
+        _ => Map::new(),
+    }
+}
+
+/// An object that is gone (404), or has been made anew (409: the uid differs), needs no status: the watch tells the rest.
+pub fn gone_is_fine<K>(written: Result<K, kube::Error>) -> Result<Option<K>, kube::Error> {
+    match written {
+        Ok(written) => Ok(Some(written)),
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+    use peering_api::peering::PeerLinkStatus;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn unset_fields_are_not_sent() {
+        let status = PeerLinkStatus {
+            applied_revision: Some(7),
+            ..PeerLinkStatus::default()
+        };
+        assert_eq!(Value::Object(body(&status)), json!({"appliedRevision": 7}));
+    }
+
+    #[test]
+    fn only_missing_objects_are_fine() {
+        let answer = |code| -> Result<(), _> { Err(kube::Error::Api(Status::failure("", "").with_code(code).boxed())) };
+        let not_found = Status::failure("", "NotFound").with_code(404).boxed();
+        assert!(gone_is_fine::<()>(Err(kube::Error::Api(not_found))).is_ok());
+        assert!(gone_is_fine(answer(500)).is_err());
+        assert!(gone_is_fine(answer(403)).is_err());
+    }
+}
