@@ -22,6 +22,15 @@ pub fn is_owned(addon: &ManagedClusterAddOn) -> bool {
         .any(|owner| owner.kind == OWNER_KIND && owner.name == name)
 }
 
+/// Whether the finalizer which the addon wants is there. Nothing is made for it before, so that its hook misses nothing (and so
+/// that two of our writes at the same moment do not conflict).
+pub fn is_guarded(addon: &ManagedClusterAddOn, options: &Options) -> bool {
+    options
+        .finalizer
+        .as_ref()
+        .is_none_or(|finalizer| addon.finalizers().contains(finalizer))
+}
+
 /// The agent's namespace on its cluster: the addon's override, then what the user asked for, then OCM's default.
 pub fn install_namespace(addon: &ManagedClusterAddOn, options: &Options) -> String {
     let asked = || {

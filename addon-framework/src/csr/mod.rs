@@ -109,13 +109,18 @@ fn is_pending(csr: &CertificateSigningRequest) -> Result<(), Decision> {
             csr.spec.signer_name
         )));
     }
-    let Some(status) = &csr.status else { return Ok(()) };
-    let decided = ["Approved", "Denied", "Failed"];
-    let mut conditions = status.conditions.iter().flatten();
-    if conditions.any(|condition| decided.contains(&condition.type_.as_str())) || status.certificate.is_some() {
+    if is_decided(csr) {
         return Err(ignore("it is decided already"));
     }
     Ok(())
+}
+
+/// Whether somebody has decided about it: then nothing is left to do, for ever.
+pub fn is_decided(csr: &CertificateSigningRequest) -> bool {
+    let Some(status) = &csr.status else { return false };
+    let mut conditions = status.conditions.iter().flatten();
+    conditions.any(|condition| ["Approved", "Denied", "Failed"].contains(&condition.type_.as_str()))
+        || status.certificate.is_some()
 }
 
 /// Exactly the registration agent of this cluster.

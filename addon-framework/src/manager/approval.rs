@@ -30,7 +30,7 @@ pub(super) async fn reconcile(shared: Arc<Shared>, name: String) -> Result<Outco
     else {
         return Ok(Outcome::Done);
     };
-    let Some((cluster, addon)) = csr::labelled(&request) else {
+    let Some((cluster, addon)) = csr::labelled(&request).filter(|_| !csr::is_decided(&request)) else {
         return Ok(Outcome::Done);
     };
     let key = Key::new(cluster, addon);

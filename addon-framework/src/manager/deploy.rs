@@ -2,13 +2,13 @@
 use std::sync::Arc;
 
 use peering_api::{
-    kube::{Api, ResourceExt},
+    kube::Api,
     ocm::{ManagedCluster, ManifestWork, names::condition},
 };
 
 use super::{Error, Key, Observed, Shared};
 use crate::{
-    registration::is_owned,
+    registration::{is_guarded, is_owned},
     runtime::{
         Outcome,
         conditions::{self, Wanted},
@@ -47,13 +47,13 @@ fn is_due(observed: &Observed) -> bool {
         .as_ref()
         .map(|status| status.conditions.as_slice())
         .unwrap_or_default();
-    let finalizer = observed.addon.options().finalizer;
-    let guarded = finalizer
-        .as_ref()
-        .is_none_or(|finalizer| object.finalizers().contains(finalizer));
+    let options = observed.addon.options();
     // Once deleted, it stays only as long as a hook needs the agent; then the work goes with the object.
-    let needed = object.metadata.deletion_timestamp.is_none() || finalizer.is_some();
-    is_owned(object) && guarded && needed && conditions::is_true(conditions, condition::REGISTRATION_APPLIED)
+    let needed = object.metadata.deletion_timestamp.is_none() || options.finalizer.is_some();
+    is_owned(object)
+        && is_guarded(object, &options)
+        && needed
+        && conditions::is_true(conditions, condition::REGISTRATION_APPLIED)
 }
 
 /// Writes the work if it is not as wanted; returns what to say about it.

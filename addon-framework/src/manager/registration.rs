@@ -17,7 +17,7 @@ use super::{Error, Key, Shared};
 use crate::{
     addon::Registration,
     compare, rbac,
-    registration::{install_namespace, is_owned, merge},
+    registration::{install_namespace, is_guarded, is_owned, merge},
     runtime::{
         Outcome,
         conditions::{self, Wanted},
@@ -34,13 +34,14 @@ pub(super) async fn reconcile(shared: Arc<Shared>, key: Key) -> Result<Outcome, 
     };
     let object = &observed.object;
     // While it is being deleted the agent keeps its rights, which go with the object.
-    if object.metadata.deletion_timestamp.is_some() || !is_owned(object) {
+    let options = observed.addon.options();
+    if object.metadata.deletion_timestamp.is_some() || !is_owned(object) || !is_guarded(object, &options) {
         return Ok(Outcome::Done);
     }
     let Some(cluster) = &observed.cluster else {
         return Ok(Outcome::Done);
     };
-    let namespace = install_namespace(object, &observed.addon.options());
+    let namespace = install_namespace(object, &options);
     let wanted = observed.addon.registration(cluster, object);
     let existing = registrations(object);
     let merged = wanted

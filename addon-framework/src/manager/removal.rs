@@ -55,6 +55,17 @@ pub(super) async fn reconcile(shared: Arc<Shared>, key: Key) -> Result<Outcome, 
     }
     match observed.addon.before_removal(&key.cluster, object).await {
         Ok(Removal::Done) => {
+            // Another finalizer may keep the object: it must not go on saying that it waits for us.
+            let status = object.status.as_ref();
+            if status.is_some_and(|status| conditions::find(&status.conditions, REMOVABLE).is_some()) {
+                tell(
+                    &shared,
+                    &key,
+                    &observed,
+                    Wanted::new(REMOVABLE, true, "CleanedUp", "nothing is left to clean up"),
+                )
+                .await?;
+            }
             set(&shared, &key, &observed, &finalizer, false).await?;
             Ok(Outcome::Done)
         }

@@ -201,10 +201,6 @@ fn status_body<K: Resource<DynamicType = ()>>(object: &K, status: &Map<String, V
     if let Some(namespace) = object.namespace() {
         metadata.insert("namespace".to_owned(), namespace.into());
     }
-    // An object of the same name which was made meanwhile is another one: then the API server answers 409.
-    if let Some(uid) = object.uid() {
-        metadata.insert("uid".to_owned(), uid.into());
-    }
     json!({"apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": metadata, "status": status})
 }
 
@@ -283,12 +279,13 @@ mod tests {
     }
 
     #[test]
-    fn the_body_names_the_object_by_uid() {
+    fn the_body_names_the_object_and_nothing_else_of_it() {
         let mut map = ConfigMap::default();
         map.metadata.name = Some("a".into());
         map.metadata.namespace = Some("b".into());
         map.metadata.uid = Some("c".into());
-        let expected = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "b", "uid": "c"}, "status": {}});
+        let expected =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "b"}, "status": {}});
         assert_eq!(status_body(&map, &Map::new()), expected);
     }
 

@@ -45,13 +45,17 @@ pub use self::{
 
 use std::error::Error;
 
-/// An error and its sources in one line, each text once (many errors repeat their source's text in their own).
+use kube_runtime::watcher;
+use peering_api::kube::{self, core::Status};
+
+/// An error and its sources in one line, each text once (many errors repeat their source's text in their own, and kube's
+/// print a refusal of the API server as a whole struct).
 #[must_use]
 pub fn error_chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
+    let mut text = own_text(error);
     let mut source = error.source();
     while let Some(error) = source {
-        let part = error.to_string();
+        let part = own_text(error);
         if !text.contains(&part) {
             text.push_str(": ");
             text.push_str(&part);
@@ -59,4 +63,48 @@ pub fn error_chain(error: &(dyn Error + 'static)) -> String {
         source = error.source();
     }
     text
+}
+
+/// What an error itself says, without its sources where kube is known to repeat them.
+fn own_text(error: &(dyn Error + 'static)) -> String {
+    let status = match error.downcast_ref() {
+        Some(kube::Error::Api(status)) => Some(&**status),
+        _ => error
+            .downcast_ref::<Status>()
+            .or_else(|| error.downcast_ref::<Box<Status>>().map(|status| &**status)),
+    };
+    if let Some(status) = status {
+        return format!("{} ({} {})", status.message, status.code, status.reason);
+    }
+    let text = match error.downcast_ref::<watcher::Error>() {
+        Some(watcher::Error::InitialListFailed(_)) => "cannot list",
+        Some(watcher::Error::WatchStartFailed(_)) => "cannot start to watch",
+        Some(watcher::Error::WatchFailed(_)) => "cannot go on watching",
+        Some(watcher::Error::WatchError(_)) => "the API server ended the watch",
+        Some(watcher::Error::NoResourceVersion) | None => return error.to_string(),
+    };
+    text.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal() -> kube::Error {
+        let status =
+            serde_json::json!({"status": "Failure", "code": 403, "reason": "Forbidden", "message": "no rights"});
+        kube::Error::Api(serde_json::from_value(status).unwrap())
+    }
+
+    #[test]
+    fn each_text_comes_once_and_no_struct() {
+        assert_eq!(error_chain(&refusal()), "no rights (403 Forbidden)");
+        assert_eq!(
+            error_chain(&watcher::Error::InitialListFailed(refusal())),
+            "cannot list: no rights (403 Forbidden)"
+        );
+        let inner = std::io::Error::other("disk full");
+        let outer = std::io::Error::other(kube::Error::ReadEvents(inner));
+        assert_eq!(error_chain(&outer), "Error reading events stream: disk full");
+    }
 }
