@@ -1,10 +1,10 @@
 //! Registers an addon's agent: first its permissions, then, in one write, namespace, registrations and `RegistrationApplied`.
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use peering_api::{
     k8s_openapi::api::rbac::v1::{Role, RoleBinding},
-    kube::{Api, ResourceExt},
+    kube::{self, Api, ResourceExt},
     ocm::{
         ManagedClusterAddOn,
         addon::v1beta1::RegistrationConfig,
@@ -12,6 +12,7 @@ use peering_api::{
     },
 };
 use serde_json::{Map, Value, json};
+use tracing::debug;
 
 use super::{Error, Key, Shared};
 use crate::{
@@ -27,6 +28,9 @@ use crate::{
 
 /// Field manager of the status fields, `Role`s and `RoleBinding`s that this controller writes.
 const MANAGER: &str = "addon-framework-registration";
+
+/// How soon to look again after a conflict, if no event of the other write comes (it does, at once).
+const AFTER_CONFLICT: Duration = Duration::from_secs(1);
 
 pub(super) async fn reconcile(shared: Arc<Shared>, key: Key) -> Result<Outcome, Error> {
     let Some(observed) = shared.observed(&key) else {
@@ -57,12 +61,25 @@ pub(super) async fn reconcile(shared: Arc<Shared>, key: Key) -> Result<Outcome, 
     };
     let condition = condition.at(object.metadata.generation);
     if let Some(status) = status(object, &namespace, &registrations, &condition, Timestamp::now()) {
-        conditions::apply_status_locked(&shared.addon_api(&key.cluster), object, MANAGER, &status)
-            .await
-            .map_err(Error::request(format!(
-                "write the registration of ManagedClusterAddOn {}/{}",
-                key.cluster, key.addon
-            )))?;
+        let written = conditions::apply_status_locked(&shared.addon_api(&key.cluster), object, MANAGER, &status).await;
+        match written {
+            Err(kube::Error::Api(refused)) if refused.is_conflict() => {
+                // Usual at an installation: others write into the same status. What they wrote is on its way to us.
+                debug!(
+                    cluster = key.cluster,
+                    addon = key.addon,
+                    "addon changed meanwhile, registering again"
+                );
+                return Ok(Outcome::RequeueAfter(AFTER_CONFLICT));
+            }
+            result => {
+                let action = format!(
+                    "write the registration of ManagedClusterAddOn {}/{}",
+                    key.cluster, key.addon
+                );
+                result.map_err(Error::request(action))?;
+            }
+        }
     }
     permitted.map(|()| Outcome::Done)
 }
