@@ -1,5 +1,8 @@
 //! The demo: the product on a running environment, told step by step. Everything it shows is read back from the clusters.
-use std::{path::Path, time::{Duration, Instant}};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::{
@@ -56,9 +59,19 @@ struct Story {
 /// Plays the demo on an environment with `cluster1` and `cluster2`.
 pub async fn play(state: &State, start: Instant) -> Result<()> {
     let hub = state.hub()?;
-    let spoke = async |name| anyhow::Ok(Spoke { name, client: state.cluster(name)?.client().await? });
+    let spoke = async |name| {
+        anyhow::Ok(Spoke {
+            name,
+            client: state.cluster(name)?.client().await?,
+        })
+    };
     let spokes = [spoke("cluster1").await?, spoke("cluster2").await?];
-    let story = Story { start, client: hub.client().await?, hub, spokes };
+    let story = Story {
+        start,
+        client: hub.client().await?,
+        hub,
+        spokes,
+    };
     story.install().await?;
     story.register_agents().await?;
     story.peer().await?;
@@ -99,7 +112,10 @@ impl Story {
         for spoke in &self.spokes {
             let members: Api<PeerMember> = Api::namespaced(self.client.clone(), spoke.name);
             let fingerprint = wait::until("the agent to publish its key", STEP, || async {
-                Ok(members.get_opt(spoke.name).await?.and_then(|member| member.status?.fingerprint))
+                Ok(members
+                    .get_opt(spoke.name)
+                    .await?
+                    .and_then(|member| member.status?.fingerprint))
             })
             .await?;
             self.tell(&format!("agent of {} registered, key {fingerprint}", spoke.name));
@@ -112,7 +128,9 @@ impl Story {
             put_secret(spoke, format!("the token of {}", spoke.name).as_bytes()).await?;
             put_ca(spoke, &ca(&format!("{} storage CA", spoke.name))?).await?;
         }
-        self.tell(&format!("on both clusters: Secret {NAMESPACE}/{SOURCE} and ConfigMap {NAMESPACE}/{CA_SOURCE} created"));
+        self.tell(&format!(
+            "on both clusters: Secret {NAMESPACE}/{SOURCE} and ConfigMap {NAMESPACE}/{CA_SOURCE} created"
+        ));
         self.apply("manifests/samples/peering.yaml").await?;
         self.tell(&format!("Peering {PEERING} applied"));
         Ok(())
@@ -126,8 +144,12 @@ impl Story {
             Ok(status.and_then(|status| status.envelopes.into_iter().next()))
         })
         .await?;
-        self.tell(&format!("secret of cluster1 sealed to key {}", envelope.recipient_fingerprint));
-        self.arrival("secret of cluster1 arrived on cluster2 byte for byte").await
+        self.tell(&format!(
+            "secret of cluster1 sealed to key {}",
+            envelope.recipient_fingerprint
+        ));
+        self.arrival("secret of cluster1 arrived on cluster2 byte for byte")
+            .await
     }
 
     /// Waits until cluster2 holds what cluster1's source holds.
@@ -148,17 +170,25 @@ impl Story {
         let name = format!("{PEERING}-ca-bundle");
         let mut wanted = Vec::new();
         for spoke in &self.spokes {
-            wanted.push(spoke.maps().get(CA_SOURCE).await?.data.context("no CA")?["ca.crt"].trim().to_owned());
+            wanted.push(
+                spoke.maps().get(CA_SOURCE).await?.data.context("no CA")?["ca.crt"]
+                    .trim()
+                    .to_owned(),
+            );
         }
         for spoke in &self.spokes {
             wait::until("the CA bundle to be united", STEP, || async {
                 let bundle = spoke.maps().get_opt(&name).await?.and_then(|map| map.data);
-                let text = bundle.and_then(|mut data| data.remove("ca-bundle.crt")).unwrap_or_default();
+                let text = bundle
+                    .and_then(|mut data| data.remove("ca-bundle.crt"))
+                    .unwrap_or_default();
                 Ok(wanted.iter().all(|ca| text.contains(ca.as_str())).then_some(()))
             })
             .await?;
         }
-        self.tell(&format!("CA bundles united on both clusters (ConfigMap {NAMESPACE}/{name})"));
+        self.tell(&format!(
+            "CA bundles united on both clusters (ConfigMap {NAMESPACE}/{name})"
+        ));
         Ok(())
     }
 
@@ -174,26 +204,40 @@ impl Story {
         let peerings: Api<Peering> = Api::all(self.client.clone());
         let message = wait::until("all links to be ready", STEP, || async {
             let conditions = peerings.get(PEERING).await?.status.unwrap_or_default().conditions;
-            Ok(condition(&conditions, reasons::READY).filter(|ready| ready.status == "True").map(|ready| ready.message.clone()))
+            Ok(condition(&conditions, reasons::READY)
+                .filter(|ready| ready.status == "True")
+                .map(|ready| ready.message.clone()))
         })
         .await?;
         self.tell(&format!("Peering {PEERING}: {message}"));
         let links: Api<PeerLink> = Api::all(self.client.clone());
         let links = links.list(&ListParams::default()).await?.items;
         print_links(&links);
-        let ready = |link: &&PeerLink| link.status.as_ref().is_some_and(|status| is_true(&status.conditions, reasons::READY));
-        ensure!(!links.is_empty() && links.iter().all(|link| ready(&link)), "not every link is ready");
+        let ready = |link: &&PeerLink| {
+            link.status
+                .as_ref()
+                .is_some_and(|status| is_true(&status.conditions, reasons::READY))
+        };
+        ensure!(
+            !links.is_empty() && links.iter().all(|link| ready(&link)),
+            "not every link is ready"
+        );
         Ok(())
     }
 }
 
 /// Prints the links of a hub as `kubectl get peerlinks` would.
 pub fn print_links(links: &[PeerLink]) {
-    println!("\n{:<10} {:<10} {:<12} {:<7} {:<24} EXPIRES", "FROM", "TO", "ARTEFACT", "READY", "REASON");
+    println!(
+        "\n{:<10} {:<10} {:<12} {:<7} {:<24} EXPIRES",
+        "FROM", "TO", "ARTEFACT", "READY", "REASON"
+    );
     for link in links {
         let status = link.status.clone().unwrap_or_default();
         let ready = condition(&status.conditions, reasons::READY);
-        let expires = status.expires_at.map_or_else(|| "-".to_owned(), |at| peering_api::peering::rfc3339(at.0));
+        let expires = status
+            .expires_at
+            .map_or_else(|| "-".to_owned(), |at| peering_api::peering::rfc3339(at.0));
         println!(
             "{:<10} {:<10} {:<12} {:<7} {:<24} {expires}",
             link.spec.from.cluster,
@@ -212,7 +256,11 @@ pub fn print_next_steps(state: &State) -> Result<()> {
     println!("Everything goes on running. Try:");
     println!("  alias kubectl={}", kubectl.display());
     for cluster in &state.clusters {
-        println!("  export {}={}", cluster.name.to_uppercase(), cluster.kubeconfig.display());
+        println!(
+            "  export {}={}",
+            cluster.name.to_uppercase(),
+            cluster.kubeconfig.display()
+        );
     }
     let (source, target) = (SOURCE, format!("peer-cluster1-{SOURCE}"));
     println!("  kubectl --kubeconfig $HUB get peerings,peerlinks -A");
@@ -236,12 +284,19 @@ fn ca(name: &str) -> Result<String> {
 async fn put_secret(spoke: &Spoke, token: &[u8]) -> Result<()> {
     let data = json!({"token": ByteString(token.to_vec()), "random": ByteString((0..=255).collect())});
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SOURCE}, "data": data});
-    spoke.secrets().patch(SOURCE, &PatchParams::apply("demo").force(), &Patch::Apply(secret)).await?;
+    spoke
+        .secrets()
+        .patch(SOURCE, &PatchParams::apply("demo").force(), &Patch::Apply(secret))
+        .await?;
     Ok(())
 }
 
 async fn put_ca(spoke: &Spoke, pem: &str) -> Result<()> {
-    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CA_SOURCE}, "data": {"ca.crt": pem}});
-    spoke.maps().patch(CA_SOURCE, &PatchParams::apply("demo").force(), &Patch::Apply(map)).await?;
+    let map =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CA_SOURCE}, "data": {"ca.crt": pem}});
+    spoke
+        .maps()
+        .patch(CA_SOURCE, &PatchParams::apply("demo").force(), &Patch::Apply(map))
+        .await?;
     Ok(())
 }

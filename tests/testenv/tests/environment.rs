@@ -99,7 +99,11 @@ async fn managed_clusters_are_available_and_keys_are_read_from_etcd() -> Result<
     let env = testenv::shared();
     let client = env.hub().client().await?;
     for spoke in env.spokes() {
-        testenv::ocm::check_available(&client, spoke.name()).await?;
+        // Another test takes an API server away, which the hub hears of for a while.
+        env.until("the cluster to be available", SOON, || async {
+            testenv::ocm::check_available(&client, spoke.name()).await.map(Some)
+        })
+        .await?;
     }
     let namespace = Namespace {
         metadata: ObjectMeta {
