@@ -38,8 +38,8 @@ fn files() -> Vec<(String, String)> {
         .zip(&names)
         .filter_map(|(crd, name)| Some((name.clone(), format!("{HEAD}{}", serde_saphyr::to_string(crd).ok()?))))
         .collect();
-    let list: String = names.iter().map(|name| format!("- {name}\n")).collect();
-    let kustomization = format!("{HEAD}apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:\n{list}");
+    let head = format!("{HEAD}apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources:");
+    let kustomization = names.iter().fold(head, |list, name| list + "\n- " + name) + "\n";
     files.push(("kustomization.yaml".to_owned(), kustomization));
     files
 }
