@@ -14,7 +14,10 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::{context::Context, spoke::write::MANAGER};
+use crate::{
+    context::Context,
+    spoke::write::{MANAGER, on_the_way},
+};
 
 /// Key of the Secret under which the private key stands.
 const PRIVATE: &str = "private";
@@ -53,10 +56,15 @@ pub enum IdentityError {
         reason: String,
     },
     /// There was no usable answer.
-    #[error("no usable answer to the request to {verb} Secret {}", names::AGENT_KEY_SECRET)]
+    #[error(
+        "no usable answer to the request to {verb} Secret {}: {why}",
+        names::AGENT_KEY_SECRET
+    )]
     NoAnswer {
         /// What was tried.
         verb: &'static str,
+        /// What went wrong on the way.
+        why: String,
     },
 }
 
@@ -68,7 +76,10 @@ impl IdentityError {
                 code: status.code,
                 reason: status.reason.clone(),
             },
-            _ => Self::NoAnswer { verb },
+            other => Self::NoAnswer {
+                verb,
+                why: on_the_way(&other),
+            },
         }
     }
 }

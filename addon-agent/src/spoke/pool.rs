@@ -186,3 +186,82 @@ where
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// An API server that knows no objects and lets every watch hang, or one that refuses everything.
+    fn pool(refuses: bool) -> Pool {
+        let service = tower::service_fn(move |request: Request<Body>| async move {
+            let watching = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+            let (code, body) = match (refuses, watching) {
+                (true, _) => (
+                    403,
+                    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 403}),
+                ),
+                (false, true) => std::future::pending::<(u16, Value)>().await,
+                (false, false) => (
+                    200,
+                    json!({"apiVersion": "v1", "kind": "SecretList", "metadata": {"resourceVersion": "1"}, "items": []}),
+                ),
+            };
+            let body = Body::from(body.to_string().into_bytes());
+            Ok::<_, Infallible>(Response::builder().status(code).body(body).unwrap())
+        });
+        let queues = Queues {
+            exports: Queue::new(),
+            targets: Queue::new(),
+        };
+        let client = Client::new(service, "default");
+        Pool::new(client, TaskTracker::new(), CancellationToken::new(), queues)
+    }
+
+    fn place(name: &str) -> Place {
+        Place {
+            kind: TargetKind::Secret,
+            namespace: "ns".into(),
+            name: name.into(),
+        }
+    }
+
+    async fn until_woken(pool: &Pool) {
+        while pool.queues.exports.waiting() == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_lives_as_long_as_someone_needs_it() {
+        let pool = pool(false);
+        let (one, two) = (User::Export("1".into()), User::Export("2".into()));
+        let watched = || lock(&pool.entries).keys().cloned().collect::<Vec<_>>();
+        pool.want(&one, &[place("a"), place("b")].into());
+        pool.want(&two, &[place("a")].into());
+        assert_eq!(watched(), [place("a"), place("b")]);
+        pool.want(&one, &BTreeSet::new());
+        assert_eq!(watched(), [place("a")]);
+        pool.want(&two, &BTreeSet::new());
+        assert!(watched().is_empty());
+        pool.tasks.close();
+        pool.tasks.wait().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn absence_and_refusal_wake_the_users() {
+        for (refuses, expected) in [(false, Seen::Absent), (true, Seen::Denied)] {
+            let pool = pool(refuses);
+            assert_eq!(pool.read(&place("a")), Seen::Pending);
+            pool.want(&User::Export("1".into()), &[place("a")].into());
+            assert_eq!(pool.read(&place("a")), Seen::Pending);
+            until_woken(&pool).await;
+            assert_eq!(pool.read(&place("a")), expected);
+        }
+    }
+}

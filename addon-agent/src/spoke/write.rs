@@ -1,7 +1,10 @@
 //! The writes on this cluster. Errors never quote what the API server answered: it may quote the Secret it was sent.
 use std::fmt::Debug;
 
-use addon_framework::runtime::write::{apply, delete};
+use addon_framework::runtime::{
+    error_chain,
+    write::{apply, delete},
+};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -43,12 +46,14 @@ pub enum WriteError {
         hint: &'static str,
     },
     /// There was no usable answer.
-    #[error("the API server gave no usable answer to the request to {verb} {place}")]
+    #[error("the API server gave no usable answer to the request to {verb} {place}: {why}")]
     NoAnswer {
         /// What was tried.
         verb: &'static str,
         /// On what.
         place: Place,
+        /// What went wrong on the way.
+        why: String,
     },
 }
 
@@ -71,7 +76,8 @@ impl WriteError {
     fn new(error: &kube::Error, verb: &'static str, place: &Place) -> Self {
         let place = place.clone();
         let kube::Error::Api(status) = error else {
-            return Self::NoAnswer { verb, place };
+            let why = on_the_way(error);
+            return Self::NoAnswer { verb, place, why };
         };
         // Server-side apply creates what is missing, except for the namespace.
         if status.code == 404 && verb == APPLY {
@@ -89,6 +95,15 @@ impl WriteError {
             reason: status.reason.clone(),
             hint,
         }
+    }
+}
+
+/// What went wrong before there was an answer; an answer that cannot be read is not quoted.
+#[must_use]
+pub fn on_the_way(error: &kube::Error) -> String {
+    match error {
+        kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::RustlsTls(_) => error_chain(error),
+        _ => "the answer cannot be read".to_owned(),
     }
 }
 
