@@ -93,6 +93,8 @@ where
     /// The last known objects. Clones of it stay readable after the watch has stopped.
     pub store: Store<K>,
     state: channel::Receiver<WatchState>,
+    /// Whether the store was ever complete.
+    complete: channel::Receiver<bool>,
     _stop: DropGuard,
 }
 
@@ -115,8 +117,9 @@ where
 {
     /// Resolves when the first list is complete, or when the watch has been stopped.
     pub async fn ready(&self) {
-        // The error says that the writer is gone: the watch was stopped, nobody has to wait any longer.
-        let _ = self.store.wait_until_ready().await;
+        // Not `Store::wait_until_ready`: of several tasks that wait on one store, it wakes only the last (kube 5.0,
+        // utils/delayed_init.rs). An error says that the watch was stopped: nobody has to wait any longer.
+        let _ = self.complete.clone().wait_for(|complete| *complete).await;
     }
 
     /// What the watch is doing now.
@@ -189,6 +192,7 @@ where
 {
     let token = token.child_token();
     let (state_tx, state) = channel::channel(WatchState::Listing);
+    let (complete_tx, complete) = channel::channel(false);
     let writer = Writer::new(kind);
     let store = writer.as_reader();
     let config = config.page_size(PAGE_SIZE);
@@ -197,16 +201,17 @@ where
         store: store.clone(),
         writer,
         on,
-        health: Health::new(state_tx),
+        health: Health::new(state_tx, complete_tx),
     };
     let stop = token.clone();
     tasks.spawn(async move {
-        // Dropping the writer releases everyone in `ready`.
+        // Dropping what it holds releases everyone in `ready`.
         let _ = stop.run_until_cancelled(follow.run(api, config)).await;
     });
     Watch {
         store,
         state,
+        complete,
         _stop: token.drop_guard(),
     }
 }
@@ -323,6 +328,7 @@ where
 /// What is known about the last errors; says it to the log and to [`Watch::state`].
 struct Health {
     state: channel::Sender<WatchState>,
+    complete: channel::Sender<bool>,
     /// Whether the last list was completed; if not, one is being read.
     listed: bool,
     attempts: u32,
@@ -331,9 +337,10 @@ struct Health {
 }
 
 impl Health {
-    fn new(state: channel::Sender<WatchState>) -> Self {
+    fn new(state: channel::Sender<WatchState>, complete: channel::Sender<bool>) -> Self {
         Self {
             state,
+            complete,
             listed: false,
             attempts: 0,
             last_error: None,
@@ -385,6 +392,8 @@ impl Health {
         if self.logged.take().is_some() {
             info!(watch, "watch works again");
         }
+        self.complete
+            .send_if_modified(|complete| !std::mem::replace(complete, true));
         self.state.send_if_modified(|state| {
             let changed = *state != WatchState::Synced;
             *state = WatchState::Synced;

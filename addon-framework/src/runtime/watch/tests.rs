@@ -145,6 +145,19 @@ impl Running {
 }
 
 #[tokio::test(start_paused = true)]
+async fn everyone_who_waits_for_the_first_list_is_woken() {
+    let running = start(vec![list(&[map("a", 1)])]);
+    let watch = Arc::new(running.watch);
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..3 {
+        let watch = Arc::clone(&watch);
+        waiting.spawn(async move { watch.ready().await });
+    }
+    let all = tokio::time::timeout(Duration::from_hours(1), waiting.join_all()).await;
+    assert_eq!(all.unwrap().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn lists_in_pages_and_tells_every_object() {
     let running = start(vec![list(&[map("a", 1), map("b", 2)])]);
     running.watch.ready().await;
