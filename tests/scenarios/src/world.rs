@@ -116,14 +116,14 @@ pub async fn addons(env: &Env, cluster: &str) -> Result<Api<ManagedClusterAddOn>
     Ok(Api::namespaced(env.hub().client().await?, cluster))
 }
 
-/// The sum of a process's metrics whose line starts with `name` and holds `label`.
+/// The sum of a process's metrics whose line holds `name` and `label`.
 pub async fn metric(process: &RunningProcess, name: &str, label: &str) -> Result<f64> {
     let port = process.local_port(8080).context("the process has no health port")?;
     let response = plain_http::get(port, "/metrics", SOON).await?;
     let text = String::from_utf8_lossy(&response.body).into_owned();
     let lines = text
         .lines()
-        .filter(|line| line.starts_with(name) && line.contains(label));
+        .filter(|line| !line.starts_with('#') && line.contains(name) && line.contains(label));
     Ok(lines
         .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
         .sum())
