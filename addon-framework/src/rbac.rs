@@ -8,7 +8,7 @@ use peering_api::{
     ocm::{
         ManagedClusterAddOn,
         addon::v1beta1::{RegistrationConfig, Subject},
-        names::{ADDON_NAME_LABEL, AUTHENTICATED_GROUP, CLUSTER_NAME_LABEL},
+        names::{ADDON_NAME_LABEL, AUTHENTICATED_GROUP, CLUSTER_NAME_LABEL, IDENTITY_PREFIX},
     },
 };
 use serde_json::Value;
@@ -58,7 +58,7 @@ pub fn role(addon: &ManagedClusterAddOn, rules: Vec<PolicyRule>) -> Role {
 
 /// The `RoleBinding` for exactly the subjects of `registrations`; `None` if there are none.
 pub fn binding(addon: &ManagedClusterAddOn, registrations: &[RegistrationConfig]) -> Option<RoleBinding> {
-    let subjects = subjects(kube_client_subject(registrations)?);
+    let subjects = subjects(&addon.name_any(), kube_client_subject(registrations)?);
     let role_ref = RoleRef {
         api_group: RBAC_GROUP.to_owned(),
         kind: "Role".to_owned(),
@@ -71,8 +71,12 @@ pub fn binding(addon: &ManagedClusterAddOn, registrations: &[RegistrationConfig]
     })
 }
 
-/// Everybody is in `system:authenticated`: it is never bound.
-fn subjects(subject: &Subject) -> Vec<RbacSubject> {
+/// The user and the groups of this cluster's agent alone.
+///
+/// Everybody is in `system:authenticated`, and the agents of *all* clusters are in the addon's own group: bound in a cluster
+/// namespace, as the Go framework does it, that group would open the namespace to the agents of every other cluster.
+fn subjects(addon: &str, subject: &Subject) -> Vec<RbacSubject> {
+    let of_all_clusters = format!("{IDENTITY_PREFIX}addon:{addon}");
     let entry = |kind: &str, name: &String| RbacSubject {
         api_group: Some(RBAC_GROUP.to_owned()),
         kind: kind.to_owned(),
@@ -85,7 +89,7 @@ fn subjects(subject: &Subject) -> Vec<RbacSubject> {
     let groups = subject
         .groups
         .iter()
-        .filter(|group| *group != AUTHENTICATED_GROUP && !group.is_empty());
+        .filter(|group| *group != AUTHENTICATED_GROUP && **group != of_all_clusters && !group.is_empty());
     users
         .into_iter()
         .chain(groups.map(|group| entry("Group", group)))
@@ -128,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn binds_exactly_the_registered_subjects() {
+    fn binds_the_registered_subjects_of_this_cluster_and_no_group_that_others_are_in() {
         let mut configs = Registration::kube_client("c1", "hello").configs;
         configs[0]
             .kube_client
@@ -152,7 +156,6 @@ mod tests {
                 "system:open-cluster-management:cluster:c1:addon:hello:agent:hello",
             ),
             ("Group", "system:open-cluster-management:cluster:c1:addon:hello"),
-            ("Group", "system:open-cluster-management:addon:hello"),
         ];
         assert_eq!(named, expected.map(|(kind, name)| (kind.to_owned(), name.to_owned())));
         assert_eq!(binding.role_ref.name, "open-cluster-management:hello:agent");
