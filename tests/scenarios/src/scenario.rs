@@ -80,7 +80,8 @@ impl Scenario {
         Self::new(World::alone().await?, name).await
     }
 
-    async fn new(world: World, name: &str) -> Result<Self> {
+    /// A scenario in a world.
+    pub async fn new(world: World, name: &str) -> Result<Self> {
         let (hub, east, west) = (
             world.env.hub(),
             world.env.spoke("cluster1")?,

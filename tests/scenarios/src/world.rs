@@ -52,6 +52,13 @@ impl World {
         Ok(Self { env, _turn: turn })
     }
 
+    /// The product on an environment that the caller has started for itself.
+    pub async fn on(env: &'static Env) -> Result<Self> {
+        let turn = Turn::Alone(ORDER.write().await);
+        install(env).await?;
+        Ok(Self { env, _turn: turn })
+    }
+
     /// The addon-manager's process.
     pub async fn manager(&self) -> Result<RunningProcess> {
         self.env
