@@ -7,7 +7,7 @@ use std::{
     },
 };
 
-use addon_framework::runtime::{Clients, Queue};
+use addon_framework::runtime::{Clients, Queue, Recent};
 use exchange::key::KeyPair;
 use peering_api::peering::{PeerExport, PeerLink, PeerMember};
 
@@ -15,7 +15,6 @@ use crate::{
     decide::member::Identity,
     hub::Hub,
     metrics::Metrics,
-    recent::Recent,
     spoke::{Place, Pool, pool::Queues},
 };
 

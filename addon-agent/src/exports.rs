@@ -40,7 +40,7 @@ pub async fn reconcile(context: Arc<Context>, name: String) -> Result<Outcome, E
     let export = hub.export(&name).filter(|export| !leaving(export));
     let Some(export) = export else {
         context.pool.want(&user, &BTreeSet::new());
-        context.exports.forget(&name);
+        context.exports.forget(&context.cluster, &name);
         return Ok(Outcome::Done);
     };
     let place = Place::source(&export.spec);
@@ -100,6 +100,6 @@ async fn write(context: &Context, hub: &Hub, export: &PeerExport, decision: &Dec
         reason = decision.status.conditions.first().map(|said| said.reason.as_str()),
         "export status written"
     );
-    context.exports.note(written);
+    context.exports.wrote(written);
     Ok(())
 }

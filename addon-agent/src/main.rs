@@ -11,7 +11,6 @@ mod hub;
 mod identity;
 mod member;
 mod metrics;
-mod recent;
 mod spoke;
 mod status;
 mod targets;

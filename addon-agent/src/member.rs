@@ -36,7 +36,7 @@ pub async fn reconcile(context: Arc<Context>) -> Result<Outcome, MemberError> {
     let written = apply_status(&hub.api::<PeerMember>(), &*member, MANAGER, &status::body(&wanted)).await;
     if let Some(written) = status::gone_is_fine(written).map_err(MemberError::Status)? {
         info!(fingerprint = wanted.fingerprint, "member status written");
-        context.members.note(written);
+        context.members.wrote(written);
     }
     Ok(Outcome::Done)
 }

@@ -258,7 +258,7 @@ async fn write(context: &Context, hub: &Hub, link: &PeerLink, report: &Report) -
             reason = said,
             "link status written"
         );
-        context.links.note(written);
+        context.links.wrote(written);
     }
     Ok(())
 }

@@ -8,7 +8,9 @@ use prometheus_client::{encoding::text::encode, registry::Registry};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    EnvFilter, Layer, filter::filter_fn, fmt, layer::SubscriberExt, registry, util::SubscriberInitExt,
+};
 
 /// How logs are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,16 +35,31 @@ impl std::str::FromStr for LogFormat {
 }
 
 /// Starts logging to standard error. `RUST_LOG` selects what is logged (default `info`).
+///
+/// kube's own logs are left out whatever `RUST_LOG` says: its client quotes whole answers of the API server when it cannot
+/// read them, and those may be Secrets; what its watchers say is said better by [`crate::runtime::watch()`].
 pub fn log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr);
+    let selected = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let without_kube = filter_fn(|metadata| may_be_logged(metadata.target()));
+    let lines = fmt::layer().with_writer(io::stderr);
     // A second initialisation (two managers in one test process) changes nothing.
     let _ = match format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => registry()
+            .with(lines.with_filter(without_kube).with_filter(selected))
+            .try_init(),
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true);
+            registry()
+                .with(lines.with_filter(without_kube).with_filter(selected))
+                .try_init()
+        }
     };
+}
+
+fn may_be_logged(target: &str) -> bool {
+    !["kube_client", "kube_runtime"]
+        .iter()
+        .any(|kube| target == *kube || target.starts_with(&format!("{kube}::")))
 }
 
 /// Cancels the token on SIGTERM or SIGINT.
@@ -136,6 +153,12 @@ mod tests {
         assert_eq!("text".parse(), Ok(LogFormat::Text));
         assert_eq!("json".parse(), Ok(LogFormat::Json));
         assert!("yaml".parse::<LogFormat>().unwrap_err().contains("use text or json"));
+    }
+
+    #[test]
+    fn kube_does_not_log() {
+        assert!(!may_be_logged("kube_client::client") && !may_be_logged("kube_runtime::watcher"));
+        assert!(may_be_logged("addon_agent::exports") && may_be_logged("kube_clientele"));
     }
 
     #[tokio::test]

@@ -32,7 +32,10 @@ fn main() -> ExitCode {
 
 fn files() -> Vec<(String, String)> {
     let crds = peering::crds();
-    let names: Vec<_> = crds.iter().map(|crd| format!("{}.yaml", crd.metadata.name.as_deref().unwrap_or_default())).collect();
+    let names: Vec<_> = crds
+        .iter()
+        .map(|crd| format!("{}.yaml", crd.metadata.name.as_deref().unwrap_or_default()))
+        .collect();
     let mut files: Vec<_> = crds
         .iter()
         .zip(&names)

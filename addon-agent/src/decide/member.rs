@@ -7,9 +7,6 @@ use peering_api::peering::{
     reasons::{self, MemberReady},
 };
 
-/// Reason of `Ready=False`: the Secret that should hold the key pair holds none.
-pub const KEY_INVALID: &str = "KeyInvalid";
-
 /// What is known of the agent's own key pair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
@@ -38,7 +35,10 @@ pub fn wanted(member: &PeerMember, identity: &Identity, version: &str, now: Time
             (status, Wanted::new(reasons::READY, true, reason, message))
         }
         // The published key stays: envelopes sealed to it open again once the right Secret is back.
-        Identity::Broken(why) => (before.clone(), Wanted::new(reasons::READY, false, KEY_INVALID, why)),
+        Identity::Broken(why) => (
+            before.clone(),
+            Wanted::new(reasons::READY, false, MemberReady::KeyInvalid.as_str(), why),
+        ),
     };
     status.agent_version = Some(version.to_owned());
     status.conditions = vec![merge(&before.conditions, &ready.at(member.metadata.generation), now)];
@@ -69,7 +69,7 @@ mod tests {
                 broken.conditions[0].status.as_str(),
                 broken.conditions[0].reason.as_str()
             ),
-            ("False", KEY_INVALID)
+            ("False", MemberReady::KeyInvalid.as_str())
         );
     }
 }

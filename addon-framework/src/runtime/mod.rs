@@ -31,6 +31,7 @@ pub mod clients;
 pub mod conditions;
 pub mod metrics;
 pub mod queue;
+pub mod recent;
 pub mod runner;
 pub mod watch;
 pub mod write;
@@ -39,6 +40,7 @@ pub use self::{
     clients::{Clients, clients},
     metrics::{Metrics, metrics},
     queue::Queue,
+    recent::Recent,
     runner::{Outcome, RunOptions, run},
     watch::{Failure, FailureKind, Watch, WatchState, watch, watch_with},
 };

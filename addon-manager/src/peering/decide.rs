@@ -200,23 +200,35 @@ fn links(seen: &Observed, target: &Target) -> Vec<Change> {
     let known: BTreeMap<_, _> = seen.links.iter().map(|link| (place(link.as_ref()), link)).collect();
     let mut changes = Vec::new();
     for (place, spec) in &target.links {
-        // A link that is still being withdrawn is made anew once it is gone.
-        if known
+        // A link that is withdrawn is made anew once it is gone.
+        let apply = known
             .get(place)
-            .is_none_or(|known| known.metadata.deletion_timestamp.is_none() && known.spec != *spec)
-        {
-            changes.push(Change::ApplyLink(place.clone(), Box::new(spec.clone())));
-        }
+            .is_none_or(|link| !goes(link, target) && link.spec != *spec);
+        changes.extend(apply.then(|| Change::ApplyLink(place.clone(), Box::new(spec.clone()))));
     }
-    for (place, link) in known {
-        let leaving = link.metadata.deletion_timestamp.is_some();
-        if !leaving && !target.links.contains_key(&place) {
+    for link in seen.links.iter().filter(|link| goes(link, target)) {
+        if link.metadata.deletion_timestamp.is_none() {
             changes.push(Change::DeleteLink(link.clone()));
-        } else if leaving && may_go(seen, link) {
+        } else if may_go(seen, link) {
             changes.push(Change::ReleaseLink(link.clone()));
         }
     }
     changes
+}
+
+/// Whether a link is to be withdrawn: nobody wants it any more, or it has to write another object than before. The agent
+/// knows only what the link says now, so the old object would stay behind if the link were changed in place.
+fn goes(link: &PeerLink, target: &Target) -> bool {
+    let object = |spec: &PeerLinkSpec| {
+        (
+            spec.target.kind,
+            spec.target.namespace.clone(),
+            spec.target.name.clone(),
+        )
+    };
+    let wanted = target.links.get(&place(link));
+    let moved = wanted.is_none_or(|wanted| object(wanted) != object(&link.spec));
+    link.metadata.deletion_timestamp.is_some() || moved
 }
 
 /// A withdrawn link may go, and one whose cluster has no agent that could withdraw it.
@@ -237,11 +249,7 @@ fn works(seen: &Observed, target: &Target) -> Vec<Change> {
         .iter()
         .map(|work| (work.namespace().unwrap_or_default(), work))
         .collect();
-    let withdrawing: Vec<_> = seen
-        .links
-        .iter()
-        .filter(|link| !target.links.contains_key(&place(link.as_ref())))
-        .collect();
+    let withdrawing: Vec<_> = seen.links.iter().filter(|link| goes(link, target)).collect();
     let mut clusters: BTreeSet<&String> = known.keys().collect();
     clusters.extend(target.exports.keys().map(|(cluster, _)| cluster));
     clusters.extend(target.links.keys().map(|(cluster, _)| cluster));
@@ -253,7 +261,11 @@ fn works(seen: &Observed, target: &Target) -> Vec<Change> {
             .filter(|((at, _), _)| at == cluster)
             .map(|(_, spec)| spec)
             .collect();
-        let wanted = target.links.iter().filter(|((at, _), _)| at == cluster);
+        let held = |place: &Place| withdrawing.iter().any(|link| self::place(link.as_ref()) == *place);
+        let wanted = target
+            .links
+            .iter()
+            .filter(|(place, _)| place.0 == *cluster && !held(place));
         let mut incoming: Vec<_> = wanted
             .map(|(_, link)| Incoming {
                 link,

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use addon_framework::runtime::{Clients, Queue, Watch, WatchState, watch};
+use addon_framework::runtime::{Clients, Queue, Recent, Watch, WatchState, watch};
 use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use kube::{Api, Resource, ResourceExt, core::PartialObjectMeta};
@@ -17,8 +17,6 @@ use peering_api::{
 };
 use serde::de::DeserializeOwned;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-
-use super::recent::Recent;
 
 /// A watch with our own newest writes in front of it.
 pub(crate) struct Kind<K>

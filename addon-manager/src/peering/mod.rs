@@ -2,7 +2,6 @@
 //! turns it into a list of changes (pure, over `exchange`), [`write`] carries the changes out, one request each.
 mod decide;
 mod hub;
-mod recent;
 mod write;
 
 use std::{sync::Arc, time::Duration};

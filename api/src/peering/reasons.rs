@@ -127,5 +127,7 @@ reasons! {
     MemberReady {
         /// The agent runs and has published its key.
         AgentRunning,
+        /// The Secret that should hold the agent's key pair holds something else; it is never overwritten.
+        KeyInvalid,
     }
 }

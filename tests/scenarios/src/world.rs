@@ -8,7 +8,7 @@ use testenv::{Env, RunningProcess, controlplane::repository, plain_http};
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// How long anything may take that is only a matter of watches and reconciles.
-pub const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_mins(1);
 /// Namespace of the addon-manager on the hub.
 pub const MANAGER_NAMESPACE: &str = "multicluster-orchestrator";
 /// Namespace of the agents on the managed clusters: what the sample `ManagedClusterAddOn` asks for.

@@ -100,6 +100,7 @@ async fn a_manager_and_agents_that_restart_write_nothing_when_nothing_changed() 
         "nothing to compare: {before:?}"
     );
     let peerings = s.peerings().list_metadata(&ListParams::default()).await?.items.len();
+    let peerings = u32::try_from(peerings)?;
 
     let manager = s.world.manager().await?;
     manager.kill();
@@ -110,7 +111,7 @@ async fn a_manager_and_agents_that_restart_write_nothing_when_nothing_changed() 
     s.until("the new manager to have looked at every Peering and addon", || async {
         let passes = metric(&manager, "reconciles_total", "peering").await?;
         let addons = metric(&manager, "reconciles_total", "deploy").await?;
-        Ok((passes >= peerings as f64 && addons >= 2.0).then_some(()))
+        Ok((passes >= f64::from(peerings) && addons >= 2.0).then_some(()))
     })
     .await?;
     for side in [Side::East, Side::West] {

@@ -3,6 +3,7 @@ mod bad_input;
 mod drift;
 mod envelopes;
 mod faults;
+mod framework;
 mod handover;
 mod removal;
 mod rights;

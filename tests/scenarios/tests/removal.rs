@@ -52,6 +52,30 @@ async fn a_deleted_peering_leaves_nothing_of_ours_and_everything_of_others() -> 
 }
 
 #[tokio::test]
+async fn a_target_that_moves_leaves_nothing_at_its_old_place() -> Result<()> {
+    let s = Scenario::shared("removal-moved").await?;
+    s.ready_pair().await?;
+    for side in [Side::East, Side::West] {
+        put(&s.on(side), secret("other-token", &[("token", b"other")])).await?;
+    }
+    let parameters = json!({"spec": {"parameters": {"secretName": "other-token"}}});
+    s.peerings()
+        .patch(&s.name, &PatchParams::default(), &Patch::Merge(parameters))
+        .await?;
+    for side in [Side::East, Side::West] {
+        let moved = format!("peer-{}-other-token", side.other().cluster());
+        let secrets = s.on::<Secret>(side);
+        s.until("the target at its new place", || async {
+            secrets.get_opt(&moved).await.map_err(Into::into)
+        })
+        .await?;
+        s.await_gone(&secrets, &s.target_name(side)).await?;
+    }
+    s.await_peering("Ready", "True", "AllLinksReady").await?;
+    s.withdraw().await
+}
+
+#[tokio::test]
 async fn a_deleted_addon_takes_its_agent_along_and_leaves_nothing_on_the_hub() -> Result<()> {
     let s = Scenario::shared("removal-addon").await?;
     let env = s.world.env;

@@ -355,3 +355,27 @@ fn a_failing_source_shows_on_link_and_peering() {
         "SourceNotFound"
     );
 }
+
+#[test]
+fn a_link_that_has_to_write_another_object_is_withdrawn_first() {
+    let mut seen = served();
+    let profile = Arc::make_mut(seen.profile.as_mut().unwrap());
+    profile.spec.artefacts[0].deliver.name = "moved-${source.cluster}".into();
+    settle(&mut seen);
+    assert!(seen.links.iter().all(|link| link.metadata.deletion_timestamp.is_some()));
+    let work = serde_json::to_string(&seen.works[0].spec).unwrap();
+    assert!(
+        work.contains("\"peer-") && !work.contains("moved-"),
+        "the rights on the old object stay until it is gone: {work}"
+    );
+    agents(&mut seen);
+    settle(&mut seen);
+    agents(&mut seen);
+    settle(&mut seen);
+    assert_eq!(ready(&seen), ("True".into(), "AllLinksReady".into()));
+    assert!(
+        seen.links
+            .iter()
+            .all(|link| link.spec.target.name.starts_with("moved-"))
+    );
+}

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kube::{Resource, ResourceExt};
+use peering_api::kube::{Resource, ResourceExt};
 
 /// A watch that has not brought a write after this time is broken or the object is gone: the watch's view counts again.
 const TRUSTED: Duration = Duration::from_secs(10);
@@ -16,7 +16,7 @@ type Key = (String, String);
 
 /// The newest version of each object that we wrote and the watch has not caught up with.
 #[derive(Debug)]
-pub(crate) struct Recent<K>(Mutex<HashMap<Key, (Instant, Arc<K>)>>);
+pub struct Recent<K>(Mutex<HashMap<Key, (Instant, Arc<K>)>>);
 
 impl<K> Default for Recent<K> {
     fn default() -> Self {
@@ -38,12 +38,13 @@ fn version<K: Resource>(object: &K) -> u128 {
 
 impl<K: Resource> Recent<K> {
     /// Remembers what the API server answered to a write.
-    pub(crate) fn wrote(&self, object: K) {
+    pub fn wrote(&self, mut object: K) {
+        object.meta_mut().managed_fields = None;
         self.lock().insert(key(&object), (Instant::now(), Arc::new(object)));
     }
 
     /// Forgets a write that the watch has brought or overtaken.
-    pub(crate) fn seen(&self, object: &K) {
+    pub fn seen(&self, object: &K) {
         let mut entries = self.lock();
         let key = key(object);
         if entries
@@ -54,8 +55,31 @@ impl<K: Resource> Recent<K> {
         }
     }
 
+    /// The newer one of what the watch knows and what was written; forgets the latter once the watch has caught up. Another
+    /// object of that name (by uid) is what the watch says it is.
+    #[must_use]
+    pub fn newest(&self, known: Arc<K>) -> Arc<K> {
+        let mut entries = self.lock();
+        let key = key(known.as_ref());
+        match entries.get(&key) {
+            Some((_, ours)) if ours.uid() == known.uid() && version(ours.as_ref()) > version(known.as_ref()) => {
+                ours.clone()
+            }
+            Some(_) => {
+                entries.remove(&key);
+                known
+            }
+            None => known,
+        }
+    }
+
+    /// Forgets an object that is gone.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        self.lock().remove(&(namespace.to_owned(), name.to_owned()));
+    }
+
     /// What the watch knows, with our newer writes in place.
-    pub(crate) fn over(&self, known: Vec<Arc<K>>, wanted: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
+    pub fn over(&self, known: Vec<Arc<K>>, wanted: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
         let mut entries = self.lock();
         if entries.is_empty() {
             return known;
@@ -84,7 +108,7 @@ impl<K: Resource> Recent<K> {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::ConfigMap;
+    use peering_api::k8s_openapi::api::core::v1::ConfigMap;
 
     use super::*;
 
@@ -102,6 +126,20 @@ mod tests {
             .iter()
             .filter_map(|object| object.resource_version())
             .collect()
+    }
+
+    #[test]
+    fn one_object_is_the_newer_of_both_unless_it_is_another_one() {
+        let recent = Recent::default();
+        let newest = |object: ConfigMap| recent.newest(Arc::new(object)).resource_version().unwrap();
+        recent.wrote(object("a", "10"));
+        assert_eq!(newest(object("a", "9")), "10");
+        assert_eq!(newest(object("a", "11")), "11");
+        assert_eq!(newest(object("a", "9")), "9", "forgotten once the watch had caught up");
+        recent.wrote(object("a", "20"));
+        let mut other = object("a", "3");
+        other.metadata.uid = Some("another".into());
+        assert_eq!(newest(other), "3");
     }
 
     #[test]
