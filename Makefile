@@ -46,7 +46,7 @@ demo-down: ## Stop the demo.
 
 bench: controlplane ## Measure latency, writes and memory; prints figures, asserts nothing.
 	$(CARGO) build --workspace --bins --release --locked
-	$(CARGO) bench --locked -p scenarios
+	$(CARGO) bench --locked -p scenarios --bench exchange
 
 clean: ## Remove build output (the control planes' binaries stay in the cache).
 	$(CARGO) clean
