@@ -91,7 +91,7 @@ fn serve(
     context: &Arc<Context>,
     token: &CancellationToken,
 ) -> impl Future<Output = io::Result<()>> + use<> {
-    let mut registry = Registry::default();
+    let mut registry = Registry::with_prefix("orchestrator");
     context.metrics.register(&mut registry);
     let ready = context.clone();
     Endpoint::new(registry, Arc::new(move || ready.missing())).serve(args.health_listen, token.clone())

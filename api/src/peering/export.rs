@@ -13,7 +13,7 @@ use super::ArtefactKind;
     kind = "PeerExport",
     namespaced,
     status = "PeerExportStatus",
-    category = "peering",
+    category = "orchestrator",
     printcolumn(name = "Peering", type_ = "string", json_path = ".spec.peering"),
     printcolumn(name = "Artefact", type_ = "string", json_path = ".spec.artefact"),
     printcolumn(

@@ -15,7 +15,7 @@ use super::{ArtefactKind, DeletionPolicy, OnConflict, TargetKind};
     kind = "PeerLink",
     namespaced,
     status = "PeerLinkStatus",
-    category = "peering",
+    category = "orchestrator",
     printcolumn(name = "From", type_ = "string", json_path = ".spec.from.cluster"),
     printcolumn(name = "To", type_ = "string", json_path = ".spec.to.cluster"),
     printcolumn(name = "Profile", type_ = "string", json_path = ".spec.profile"),

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
     kind = "PeerMember",
     namespaced,
     status = "PeerMemberStatus",
-    category = "peering",
+    category = "orchestrator",
     printcolumn(name = "Fingerprint", type_ = "string", json_path = ".status.fingerprint"),
     printcolumn(name = "Agent", type_ = "string", json_path = ".status.agentVersion"),
     printcolumn(

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
     version = "v1alpha1",
     kind = "Peering",
     status = "PeeringStatus",
-    category = "peering",
+    category = "orchestrator",
     validation = Rule::new("size(self.metadata.name) <= 63").message("the name of a Peering must not be longer than 63 characters"),
     printcolumn(name = "Profile", type_ = "string", json_path = ".spec.profile"),
     printcolumn(name = "Accepted", type_ = "string", json_path = ".status.conditions[?(@.type==\"Accepted\")].status"),

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
     version = "v1alpha1",
     kind = "ExchangeProfile",
     shortname = "xprofile",
-    category = "peering",
+    category = "orchestrator",
     printcolumn(name = "Artefacts", type_ = "string", json_path = ".spec.artefacts[*].name"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -51,6 +51,8 @@ pub struct Parameter {
         .message("a CABundle holds public certificates and is delivered as a ConfigMap: set deliver.kind to ConfigMap"),
     validation = Rule::new("self.kind != 'Secret' || self.deliver.kind == 'Secret'")
         .message("a Secret artefact must be delivered as a Secret: set deliver.kind to Secret"),
+    validation = Rule::new("self.kind != 'Secret' || self.inputs.all(input, input.kind == 'Secret')")
+        .message("a Secret artefact copies a Secret: set the kind of its input to Secret"),
     validation = Rule::new("self.kind != 'Secret' || self.confidential")
         .message("a Secret artefact is always confidential: remove 'confidential: false'"),
     validation = Rule::new("self.kind != 'CABundle' || !self.confidential")
@@ -116,7 +118,7 @@ pub enum Flow {
 #[x_kube(validation = Rule::new("self.apiVersion == 'v1' && self.kind in ['Secret', 'ConfigMap']")
     .message("inputs are objects of apiVersion v1 and kind Secret or ConfigMap"))]
 pub struct Input {
-    /// Name under which expressions see the object.
+    /// Name of the input within the artefact.
     #[serde(rename = "as")]
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-zA-Z_][a-zA-Z0-9_]*$"))]
     pub alias: String,
