@@ -15,8 +15,9 @@ use tracing::{info, warn};
 
 use crate::{
     args::Args,
+    connection,
     context::Context,
-    exports, hub, identity, member,
+    exports, identity, member,
     spoke::{Pool, pool::Queues},
     targets,
 };
@@ -106,7 +107,7 @@ fn start(args: Args, context: &Arc<Context>, tasks: &TaskTracker, token: &Cancel
     tasks.spawn(lease);
     tasks.spawn(identity::provide(context.clone(), token.clone()));
     let dir = args.hub_kubeconfig_dir;
-    tasks.spawn(hub::keep(dir, context.clone(), tasks.clone(), token.clone()));
+    tasks.spawn(connection::keep(dir, context.clone(), tasks.clone(), token.clone()));
 
     let shared = context.clone();
     let report = move |()| member::reconcile(shared.clone());

@@ -1,69 +1,30 @@
-//! The hub, at its edge: three watches in the cluster namespace, made anew when the credentials change.
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+//! What is known of the hub: the agent's objects in its cluster namespace, kept by three watches.
+use std::{collections::BTreeSet, sync::Arc};
 
-use addon_framework::{
-    agent::hub::Config,
-    runtime::{Clients, Watch, clients, error_chain, watch},
-};
+use addon_framework::runtime::{Clients, Watch};
 use kube::{Api, ResourceExt};
 use peering_api::peering::{ArtefactKind, PeerExport, PeerExportSpec, PeerLink, PeerMember};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{error, info};
 
-use crate::{context::Context, spoke::Place, spoke::pool::Queues};
+use crate::{spoke::Place, spoke::pool::Queues};
 
 /// The hub with credentials that were good at some time, and what is known of its objects.
 #[derive(Debug)]
 pub struct Hub {
-    clients: Clients,
-    namespace: String,
-    members: Watch<PeerMember>,
-    exports: Watch<PeerExport>,
-    links: Watch<PeerLink>,
+    /// To write with.
+    pub clients: Clients,
+    /// The cluster namespace.
+    pub namespace: String,
+    /// This cluster as a member.
+    pub members: Watch<PeerMember>,
+    /// What this cluster hands over.
+    pub exports: Watch<PeerExport>,
+    /// What this cluster receives.
+    pub links: Watch<PeerLink>,
 }
 
 impl Hub {
-    /// Starts the watches; whoever is touched is put into the queues.
-    fn start(clients: Clients, context: &Arc<Context>, tasks: &TaskTracker, token: &CancellationToken) -> Self {
-        let namespace = context.cluster.clone();
-        let client = || clients.watch.clone();
-        let member = context.member.clone();
-        let members = watch(
-            tasks,
-            token,
-            "hub-peermembers",
-            Api::namespaced(client(), &namespace),
-            kube_runtime::watcher::Config::default(),
-            move |_: &PeerMember| member.add(()),
-        );
-        let touched = context.clone();
-        let exports = watch(
-            tasks,
-            token,
-            "hub-peerexports",
-            Api::namespaced(client(), &namespace),
-            kube_runtime::watcher::Config::default(),
-            move |export: &PeerExport| touched.export_touched(export),
-        );
-        let touched = context.clone();
-        let links = watch(
-            tasks,
-            token,
-            "hub-peerlinks",
-            Api::namespaced(client(), &namespace),
-            kube_runtime::watcher::Config::default(),
-            move |link: &PeerLink| touched.link_touched(link),
-        );
-        Self {
-            clients,
-            namespace,
-            members,
-            exports,
-            links,
-        }
-    }
-
-    async fn ready(&self) {
+    /// Resolves when everything was listed once.
+    pub async fn ready(&self) {
         tokio::join!(self.members.ready(), self.exports.ready(), self.links.ready());
     }
 
@@ -134,44 +95,4 @@ impl Hub {
             queues.targets.add(Place::target(&link.spec));
         }
     }
-}
-
-/// Keeps the context's hub up to date with the credentials in `dir`. Until new ones have proved themselves by complete
-/// lists, the old watches go on, and what they know stays in use: a hub outage or a bad renewal stalls nothing local.
-pub async fn keep(dir: PathBuf, context: Arc<Context>, tasks: TaskTracker, token: CancellationToken) {
-    let Some(mut config) = Config::wait(dir, &token).await else {
-        return;
-    };
-    loop {
-        let connected = connect(&config, &context, &tasks, &token);
-        let next = async {
-            connected.await;
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            () = token.cancelled() => return,
-            () = next => {}
-            changed = config.changed() => config = changed,
-        }
-    }
-}
-
-async fn connect(config: &Config, context: &Arc<Context>, tasks: &TaskTracker, token: &CancellationToken) {
-    let clients = match clients(config.kube.clone()) {
-        Ok(clients) => clients,
-        Err(error) => {
-            error!(
-                error = error_chain(&error),
-                "the hub credentials cannot be used, waiting for others"
-            );
-            return;
-        }
-    };
-    let hub = Hub::start(clients, context, tasks, token);
-    hub.ready().await;
-    if token.is_cancelled() {
-        return;
-    }
-    info!(server = %config.kube.cluster_url, namespace = context.cluster, "hub objects listed");
-    context.set_hub(hub);
 }

@@ -1,9 +1,10 @@
 //! The token-exchange agent: publishes what this cluster hands over, and writes what other clusters handed over to it.
 //!
 //! Read in this order: [`agent`] (the parts), [`exports`] (source to envelope), [`targets`] (envelope to target), and
-//! [`decide`] for what they do and why. [`hub`] and [`spoke`] are the edges to the two clusters.
+//! [`decide`] for what they do and why. [`connection`] and [`spoke`] are the edges to the two clusters.
 mod agent;
 mod args;
+mod connection;
 mod context;
 mod decide;
 mod exports;

@@ -5,7 +5,7 @@ use kube::{
     Api,
     api::{Patch, PatchParams},
 };
-use peering_api::names;
+use peering_api::{names, peering::condition};
 use scenarios::{
     Scenario, Side,
     world::{AGENT_NAMESPACE, metric},
@@ -39,6 +39,20 @@ async fn place(s: &Scenario, to: Side, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// Puts an envelope into the carrier, as often as OCM's work agent takes it out again (it applies a work anew whenever
+/// that changes, also its status), until the link says that it was refused; returns the link's message.
+async fn refuse(s: &Scenario, to: Side, bytes: &[u8], reason: &str) -> Result<String> {
+    s.until(&format!("the envelope to be refused with {reason}"), || async {
+        if envelope(s, to).await? != bytes {
+            place(s, to, bytes).await?;
+        }
+        let conditions = s.link("peer-token", to).await?.status.unwrap_or_default().conditions;
+        let ready = condition(&conditions, "Ready").filter(|ready| ready.status == "False" && ready.reason == reason);
+        Ok(ready.map(|ready| ready.message.clone()))
+    })
+    .await
+}
+
 /// How many envelopes an agent has refused for a reason.
 async fn refused(s: &Scenario, side: Side, reason: &str) -> Result<f64> {
     let agent = s.world.agent(side.cluster()).await?;
@@ -54,10 +68,7 @@ async fn a_tampered_envelope_is_refused_and_the_target_stays() -> Result<()> {
     let before = refused(&s, Side::West, "EnvelopeRejected").await?;
     let mut bad = good.clone();
     *bad.last_mut().context("empty")? ^= 1;
-    place(&s, Side::West, &bad).await?;
-    let message = s
-        .await_link("peer-token", Side::West, "Ready", "False", "EnvelopeRejected")
-        .await?;
+    let message = refuse(&s, Side::West, &bad, "EnvelopeRejected").await?;
     ensure!(message.contains("seal does not hold"), "{message}");
     ensure!(
         refused(&s, Side::West, "EnvelopeRejected").await? > before,
@@ -78,9 +89,7 @@ async fn a_replayed_envelope_is_refused() -> Result<()> {
     s.await_target(Side::West, &[("token", b"second")]).await?;
     let new = envelope(&s, Side::West).await?;
     let before = refused(&s, Side::West, "StaleRevision").await?;
-    place(&s, Side::West, &old).await?;
-    s.await_link("peer-token", Side::West, "Ready", "False", "StaleRevision")
-        .await?;
+    refuse(&s, Side::West, &old, "StaleRevision").await?;
     ensure!(refused(&s, Side::West, "StaleRevision").await? > before, "not counted");
     s.await_target(Side::West, &[("token", b"second")]).await?;
     place(&s, Side::West, &new).await?;
@@ -95,10 +104,7 @@ async fn an_envelope_of_another_link_is_refused() -> Result<()> {
     let good = envelope(&s, Side::West).await?;
     let other = envelope(&s, Side::East).await?;
     let before = refused(&s, Side::West, "WrongRecipient").await?;
-    place(&s, Side::West, &other).await?;
-    let message = s
-        .await_link("peer-token", Side::West, "Ready", "False", "WrongRecipient")
-        .await?;
+    let message = refuse(&s, Side::West, &other, "WrongRecipient").await?;
     ensure!(message.contains(&id(&s, Side::East)), "{message}");
     ensure!(refused(&s, Side::West, "WrongRecipient").await? > before, "not counted");
     s.await_target(Side::West, &[("token", b"token of envelope-misdirected cluster1")])

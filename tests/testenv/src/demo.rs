@@ -263,7 +263,7 @@ pub fn print_next_steps(state: &State) -> Result<()> {
         );
     }
     let (source, target) = (SOURCE, format!("peer-cluster1-{SOURCE}"));
-    println!("  kubectl --kubeconfig $HUB get peerings,peerlinks -A");
+    println!("  kubectl --kubeconfig $HUB get orchestrator -A");
     println!("  kubectl --kubeconfig $CLUSTER1 patch secret {source} -p '{{\"stringData\":{{\"token\":\"yours\"}}}}'");
     println!("  kubectl --kubeconfig $CLUSTER2 get secret {target} -o jsonpath='{{.data.token}}' | base64 -d");
     println!("  kubectl --kubeconfig $HUB delete peering {PEERING}");

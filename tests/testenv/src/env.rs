@@ -321,7 +321,7 @@ impl Env {
     fn tell(&self, message: &str) {
         tracing::info!(after = ?self.started.elapsed(), "{message}");
         if let Some(progress) = &self.progress {
-            progress(&format!("{:5.1} s  {message}", self.started.elapsed().as_secs_f64()));
+            progress(message);
         }
     }
 }

@@ -59,7 +59,8 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
         Command::Up { spokes } => {
             let start = Instant::now();
             let program = std::env::current_exe()?;
-            let state = devenv::up(&program, &directory, &spokes, &|line| println!("{line}")).await?;
+            let tell = |line: &str| println!("[{:6.1} s] {line}", start.elapsed().as_secs_f64());
+            let state = devenv::up(&program, &directory, &spokes, &tell).await?;
             println!("ready after {:.1} s", start.elapsed().as_secs_f64());
             print(&state);
         }
