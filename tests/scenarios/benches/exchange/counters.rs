@@ -67,11 +67,9 @@ impl Counts {
 
     /// The sum over the calls for which something holds.
     pub fn sum(&self, holds: impl Fn(&Call) -> bool) -> f64 {
-        self.0
-            .iter()
-            .filter(|(call, _)| holds(call))
-            .map(|(_, count)| count)
-            .sum()
+        let counts = self.0.iter().filter(|(call, _)| holds(call)).map(|(_, count)| count);
+        // Not `sum`, which makes -0 of nothing.
+        counts.fold(0.0, |sum, count| sum + count)
     }
 }
 
@@ -98,7 +96,7 @@ pub async fn requests(env: &Env) -> Result<Counts> {
         for (labels, value) in samples(&page(env, &cluster).await?, "apiserver_request_total") {
             let label = |name: &str| labels.get(name).cloned().unwrap_or_default();
             let (mut resource, subresource) = (label("resource"), label("subresource"));
-            if !subresource.is_empty() {
+            if !resource.is_empty() && !subresource.is_empty() {
                 resource = format!("{resource}/{subresource}");
             }
             let call = Call {

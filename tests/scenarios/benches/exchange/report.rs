@@ -91,7 +91,7 @@ impl Report {
     }
 
     fn write_writes(&self, text: &mut String) -> fmt::Result {
-        writeln!(text, "### Writes per change, without Leases and Events\n")?;
+        writeln!(text, "### Writes per change, and reads, without Leases and Events\n")?;
         writeln!(
             text,
             "| API server | verb | resource | product | floor |\n|---|---|---|---:|---:|"
@@ -114,6 +114,8 @@ impl Report {
             writeln!(text, "| **{cluster}** | all | | {all} |")?;
             let refused = self.per_change(|call| is_write(call) && call.cluster == *cluster && call.code == "409");
             writeln!(text, "| {cluster} | of these 409 | | {refused} |")?;
+            let reads = self.per_change(|call| call.kind() == Some(Kind::Read) && call.cluster == *cluster);
+            writeln!(text, "| {cluster} | reads | | {reads} |")?;
         }
         writeln!(text)
     }

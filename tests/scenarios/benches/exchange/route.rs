@@ -41,6 +41,10 @@ pub fn data(number: u32) -> serde_json::Value {
     json!({KEY: BASE64_STANDARD.encode(token(number))})
 }
 
+/// The pause between changes. OCM's work agent allows itself 50 requests a second and makes about thirty for a change: were they
+/// made in a row, one would wait for the other's requests, and how long the work agent waits is all that would be measured.
+const PAUSE: Duration = Duration::from_millis(750);
+
 /// A way from a source to a target.
 pub struct Route {
     name: &'static str,
@@ -69,7 +73,7 @@ impl Route {
     }
 
     /// Changes the source and returns how long it took until the change of the target was seen. Then waits until the link
-    /// has been reported on and OCM has reported on the work, so that the next change meets nobody still busy with this one.
+    /// has been reported on and OCM has reported on the work, and a while: the next change meets nobody still busy with this one.
     pub async fn change(&self, change: u32) -> Result<Duration> {
         let failed = |what: &str| format!("change {change} of {}: {what}", self.name);
         let (_, revision) = self.link.until(applied_revision).await?;
@@ -100,6 +104,7 @@ impl Route {
         });
         work.await
             .map_err(|error| error.context(failed("the work was not reported on")))?;
+        tokio::time::sleep(PAUSE).await;
         Ok(end - start)
     }
 
