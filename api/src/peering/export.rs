@@ -14,6 +14,7 @@ use super::ArtefactKind;
     namespaced,
     status = "PeerExportStatus",
     category = "orchestrator",
+    doc = "What a source cluster has to hand over for one artefact of one Peering, and to whom.",
     printcolumn(name = "Peering", type_ = "string", json_path = ".spec.peering"),
     printcolumn(name = "Artefact", type_ = "string", json_path = ".spec.artefact"),
     printcolumn(

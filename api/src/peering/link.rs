@@ -16,6 +16,7 @@ use super::{ArtefactKind, DeletionPolicy, OnConflict, TargetKind};
     namespaced,
     status = "PeerLinkStatus",
     category = "orchestrator",
+    doc = "One directed hand-over of one artefact from one cluster to another.",
     printcolumn(name = "From", type_ = "string", json_path = ".spec.from.cluster"),
     printcolumn(name = "To", type_ = "string", json_path = ".spec.to.cluster"),
     printcolumn(name = "Profile", type_ = "string", json_path = ".spec.profile"),

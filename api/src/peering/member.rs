@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
     namespaced,
     status = "PeerMemberStatus",
     category = "orchestrator",
+    doc = "A managed cluster as a party to exchanges, with the public key of its agent.",
     printcolumn(name = "Fingerprint", type_ = "string", json_path = ".status.fingerprint"),
     printcolumn(name = "Agent", type_ = "string", json_path = ".status.agentVersion"),
     printcolumn(

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
     kind = "Peering",
     status = "PeeringStatus",
     category = "orchestrator",
+    doc = "Which clusters exchange the artefacts of a profile.",
     validation = Rule::new("size(self.metadata.name) <= 63").message("the name of a Peering must not be longer than 63 characters"),
     printcolumn(name = "Profile", type_ = "string", json_path = ".spec.profile"),
     printcolumn(name = "Accepted", type_ = "string", json_path = ".status.conditions[?(@.type==\"Accepted\")].status"),

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
     kind = "ExchangeProfile",
     shortname = "xprofile",
     category = "orchestrator",
+    doc = "What is exchanged between the members of a Peering.",
     printcolumn(name = "Artefacts", type_ = "string", json_path = ".spec.artefacts[*].name"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
