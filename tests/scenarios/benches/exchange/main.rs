@@ -117,7 +117,12 @@ async fn measure(env: &'static Env, settings: &Settings) -> Result<Report> {
     let end = WARM_UP + settings.changes;
     while next <= end {
         let last = end.min(next + BLOCK - 1);
-        for (route, series) in [(&product, &mut report.product), (&floor.route, &mut report.floor)] {
+        let mut turns = [(&product, &mut report.product), (&floor.route, &mut report.floor)];
+        // Neither is always first.
+        if next / BLOCK % 2 == 1 {
+            turns.reverse();
+        }
+        for (route, series) in turns {
             route.rest().await?;
             let counted = counters::requests(env).await?;
             for number in next..=last {
