@@ -8,3 +8,4 @@ mod handover;
 mod removal;
 mod rights;
 mod secrecy;
+mod validation;
