@@ -26,6 +26,8 @@ pub struct Memory {
 pub struct Report {
     changes: u32,
     idle: Idle,
+    /// The first change after the idle time, through the product.
+    first: Duration,
     /// Changes through the product.
     pub product: Series,
     /// Changes through the bare loop.
@@ -36,10 +38,11 @@ pub struct Report {
 
 impl Report {
     /// A report in which the changes and the memory are still missing.
-    pub fn new(changes: u32, idle: Idle) -> Self {
+    pub fn new(changes: u32, idle: Idle, first: Duration) -> Self {
         Self {
             changes,
             idle,
+            first,
             product: Series::default(),
             floor: Series::default(),
             memory: Vec::new(),
@@ -87,7 +90,13 @@ impl Report {
             .zip(floor)
             .map(|(product, floor)| format!("{:.2}", product / floor))
             .collect();
-        writeln!(text, "| ratio | {} |\n", ratios.join(" | "))
+        writeln!(text, "| ratio | {} |\n", ratios.join(" | "))?;
+        writeln!(
+            text,
+            "The product's first change after {} idle seconds, when connections have to be made anew, took {:.1} ms.\n",
+            self.idle.time.as_secs(),
+            self.first.as_secs_f64() * 1000.0
+        )
     }
 
     fn write_writes(&self, text: &mut String) -> fmt::Result {
