@@ -5,8 +5,9 @@ pub mod names;
 pub mod ocm;
 pub mod peering;
 mod sensitive;
+mod status;
 
 pub use k8s_openapi;
 pub use kube;
 
-pub use self::sensitive::Sensitive;
+pub use self::{sensitive::Sensitive, status::Status};
