@@ -15,7 +15,7 @@ use crate::{
     decide::member::Identity,
     hub::Hub,
     metrics::Metrics,
-    spoke::{Place, Pool, pool::Queues},
+    spoke::{Place, Pool, pool::Queues, target_of},
 };
 
 /// Shared by all tasks of the agent.
@@ -142,7 +142,7 @@ impl Context {
 
     /// Wakes the targets that a touched link concerns: where it writes, and where it wrote before.
     pub fn link_touched(&self, link: &PeerLink) {
-        let place = Place::target(&link.spec);
+        let place = target_of(&link.spec);
         let name = link.metadata.name.clone().unwrap_or_default();
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(before) = places.insert(name, place.clone())

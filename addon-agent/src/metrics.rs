@@ -22,7 +22,7 @@ struct Reason {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Kind {
-    kind: &'static str,
+    kind: String,
 }
 
 /// The counters, and which refused envelopes are in them already.
@@ -60,7 +60,8 @@ impl Metrics {
     }
 
     /// Counts a target that was created or changed.
-    pub fn delivered(&self, kind: &'static str) {
+    pub fn delivered(&self, kind: &str) {
+        let kind = kind.to_owned();
         self.deliveries.get_or_create(&Kind { kind }).inc();
     }
 

@@ -28,7 +28,7 @@ use crate::{
     exports,
     hub::Hub,
     spoke::{
-        Observed, Place, Seen, User,
+        Observed, Place, Seen, User, carrier_of, input_of,
         write::{MANAGER, WriteError, act},
     },
     status,
@@ -112,19 +112,19 @@ impl Scene {
             .iter()
             .filter(|link| link.metadata.deletion_timestamp.is_none())
             .collect();
-        let carrier_of = |link: &PeerLink| Place::carrier(&link.spec, &context.namespace);
+        let carrier = |link: &PeerLink| carrier_of(&link.spec, &context.namespace);
         let mut places = BTreeSet::from([place.clone()]);
-        places.extend(live.iter().map(|link| carrier_of(link)));
+        places.extend(live.iter().map(|link| carrier(link)));
         let own = live.iter().filter_map(|link| own_export(hub, link));
-        places.extend(own.filter_map(|export| Place::source(&export.spec)));
+        places.extend(own.flat_map(|export| export.spec.inputs.iter().filter_map(input_of).collect::<Vec<_>>()));
         context.pool.want(&User::Target(place.clone()), &places);
 
         let target = context.pool.read(place);
         let mut envelopes = BTreeMap::new();
         for link in live {
-            let mut object = match context.pool.read(&carrier_of(link)) {
+            let mut object = match context.pool.read(&carrier(link)) {
                 Seen::Pending => return None,
-                Seen::Denied | Seen::Absent => continue,
+                Seen::Denied | Seen::Unknown | Seen::Absent => continue,
                 Seen::Present(object) => object,
             };
             envelopes.extend(object.data.remove_entry(&link.spec.id));
@@ -214,7 +214,7 @@ fn settle(context: &Context, place: &Place, mut decision: Decision, error: Optio
     match decision.action {
         Action::None => {}
         Action::Create(_) | Action::Apply(_) | Action::Recreate(_) => {
-            context.metrics.delivered(place.kind.as_str());
+            context.metrics.delivered(&place.kind);
             info!(target_object = %place, "target written");
         }
         Action::Delete | Action::Release { .. } => info!(target_object = %place, "target withdrawn"),

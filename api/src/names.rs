@@ -22,6 +22,17 @@ pub const CERTIFICATES_ANNOTATION: &str = "peering.open-cluster-management.io/ce
 /// Finalizer on a `PeerLink` until its agent has withdrawn the target, on a `Peering` until all its links are gone,
 /// and on a `ManagedClusterAddOn` until its cluster's links are.
 pub const WITHDRAW_FINALIZER: &str = "peering.open-cluster-management.io/withdraw";
+/// Annotation on a `PeerMember`: the fingerprint of a changed key, once a person has confirmed it.
+pub const CONFIRM_KEY_ANNOTATION: &str = "peering.open-cluster-management.io/confirm-key";
+/// Annotation on a `PeerMember`: any new value makes the agent rotate its key.
+pub const ROTATE_KEY_ANNOTATION: &str = "peering.open-cluster-management.io/rotate-key";
+/// Annotation on a deleted `Peering`: it goes without waiting for members that cannot be reached. Their links stay until
+/// their agents have come back and withdrawn what they delivered.
+pub const FORCE_LOCAL_ANNOTATION: &str = "peering.open-cluster-management.io/force-local";
+/// Annotation on a consumer: what each link has changed in it.
+pub const WIRED_ANNOTATION: &str = "peering.open-cluster-management.io/wired";
+/// Annotation on a delivered CA bundle: certificates that their sources have dropped, and until when they are kept.
+pub const RETIRING_ANNOTATION: &str = "peering.open-cluster-management.io/retiring";
 /// Type of the Secret that carries a sealed envelope to an agent.
 pub const SEALED_SECRET_TYPE: &str = "peering.open-cluster-management.io/sealed";
 /// Longest name of a `Peering`: it is used as a label value too.
@@ -87,17 +98,52 @@ pub fn bundle_id(peering: &str, artefact: &str, to: &str) -> String {
     digest(&["bundle/v1", peering, artefact, to], 32)
 }
 
-/// Name of the Secret and the `ConfigMap` that carry a peering's envelopes into the agent's namespace. Each link's
-/// envelope stands under the link's id.
-#[must_use]
-pub fn carrier_name(peering: &str) -> String {
-    format!("peering-{peering}")
+/// `peering-<name>` for the first of a series, `peering<n>-<name>` for the others: no two Peerings share one.
+fn numbered(peering: &str, index: usize) -> String {
+    match index {
+        0 => format!("peering-{peering}"),
+        index => format!("peering{index}-{peering}"),
+    }
 }
 
-/// Name of the `ManifestWork` of one peering in a member's cluster namespace.
+/// Name of the Secret and the `ConfigMap` that carry a peering's envelopes into the agent's namespace. Each link's
+/// envelope stands under the link's id. There are several only where one would be too large for a `ManifestWork`.
 #[must_use]
-pub fn work_name(peering: &str) -> String {
-    format!("peering-{peering}")
+pub fn carrier_name(peering: &str, index: usize) -> String {
+    numbered(peering, index)
+}
+
+/// Name of the `ManifestWork` of one peering in a member's cluster namespace that brings the carrier of the same index.
+#[must_use]
+pub fn work_name(peering: &str, index: usize) -> String {
+    numbered(peering, index)
+}
+
+/// Secret in the agent's namespace with the private key of the certificate that a link asks for.
+#[must_use]
+pub fn certificate_key_name(link: &str) -> String {
+    format!("peering-key-{link}")
+}
+
+/// Name of the `CertificateSigningRequest` that a link's source makes for one request.
+#[must_use]
+pub fn signing_request_name(link: &str, request_hash: &str) -> String {
+    format!("peering-{link}-{}", request_hash.chars().take(10).collect::<String>())
+}
+
+/// Plural of a kind in the API, as `meta.UnsafeGuessKindToResource` of `k8s.io/apimachinery` guesses it.
+#[must_use]
+pub fn plural(kind: &str) -> String {
+    let lower = kind.to_ascii_lowercase();
+    if lower == "endpoints" {
+        lower
+    } else if lower.ends_with('s') {
+        lower + "es"
+    } else if let Some(stem) = lower.strip_suffix('y') {
+        format!("{stem}ies")
+    } else {
+        lower + "s"
+    }
 }
 
 /// Name of the Role and `RoleBinding` that a peering needs in one namespace of a managed cluster.
@@ -130,10 +176,33 @@ mod tests {
             "east-west-peer-token-889e6b6012"
         );
         assert_eq!(bundle_id("east-west", "ca", "west"), "a368f7122cb95eb2dbcd72663e74c3be");
-        assert_eq!(carrier_name("east-west"), "peering-east-west");
-        assert_eq!(work_name("east-west"), "peering-east-west");
+        assert_eq!(carrier_name("east-west", 0), "peering-east-west");
+        assert_eq!(work_name("east-west", 0), "peering-east-west");
+        assert_eq!(work_name("east-west", 2), "peering2-east-west");
+        assert_eq!(
+            certificate_key_name(&id),
+            "peering-key-1244d3bc6c53866b576a23659f450d97"
+        );
+        assert_eq!(
+            signing_request_name(&id, "0123456789abcdef"),
+            "peering-1244d3bc6c53866b576a23659f450d97-0123456789"
+        );
         assert_eq!(role_name("east-west"), "token-exchange-agent:east-west");
         assert_eq!(key_fingerprint(&[7; 32]), "SHA256:4bb06f8e4e3a7715d201d573d0aa4237");
+    }
+
+    #[test]
+    fn kinds_have_the_plurals_that_kubectl_guesses() {
+        for (kind, plural) in [
+            ("Secret", "secrets"),
+            ("Ingress", "ingresses"),
+            ("NetworkPolicy", "networkpolicies"),
+            ("Endpoints", "endpoints"),
+            ("StorageClass", "storageclasses"),
+            ("CephBlockPool", "cephblockpools"),
+        ] {
+            assert_eq!(super::plural(kind), plural);
+        }
     }
 
     #[test]

@@ -12,5 +12,6 @@ pub mod expression;
 pub mod key;
 pub mod plan;
 pub mod revision;
+pub mod rights;
 pub mod source;
 pub mod state;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use peering_api::{
     Sensitive, names,
-    peering::{ArtefactKind, LinkEnd, PeerLink, PeerLinkSpec, Target, TargetKind, condition, reasons},
+    peering::{ArtefactKind, LinkEnd, ObjectRef, PeerLink, PeerLinkSpec, Target, condition, reasons},
 };
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     group::Wanted,
     link::{Outcome, wanted},
 };
-use crate::spoke::{Observed, Place};
+use crate::spoke::{Observed, observed::target_of};
 
 /// The cluster on which targets stand.
 pub const HERE: &str = "west";
@@ -45,6 +45,7 @@ pub fn link(artefact: &str) -> PeerLink {
     let end = |cluster: &str, seed| LinkEnd {
         cluster: cluster.to_owned(),
         public_key: Some(pair(seed).public().to_base64()),
+        previous_public_key: None,
     };
     let spec = PeerLinkSpec {
         id: names::link_id("p", artefact, "east", HERE),
@@ -54,8 +55,7 @@ pub fn link(artefact: &str) -> PeerLink {
         from: end("east", 1),
         to: end(HERE, 2),
         target: Target {
-            namespace: "ns".into(),
-            name: "t".into(),
+            object: ObjectRef::core("Secret", "ns", "t"),
             labels: [("app".to_owned(), "x".to_owned())].into(),
             ..Target::default()
         },
@@ -74,7 +74,7 @@ pub fn ca_link(from: &str) -> PeerLink {
     link.spec.from.cluster = from.to_owned();
     link.spec.kind = ArtefactKind::CaBundle;
     link.spec.confidential = false;
-    link.spec.target.kind = TargetKind::ConfigMap;
+    link.spec.target.object.kind = "ConfigMap".into();
     link
 }
 
@@ -134,7 +134,7 @@ pub fn run_after(
         })
         .collect();
     decide(&Group {
-        place: &Place::target(&links[0].0.spec),
+        place: &target_of(&links[0].0.spec),
         cluster: HERE,
         links: &views,
         target,

@@ -203,7 +203,7 @@ pub fn open(group: &Group<'_>, view: &LinkView<'_>, held: Option<i64>) -> Brough
         return Brought::Waiting(format!(
             "no envelope of cluster {} has arrived yet: it comes with ManifestWork {}",
             spec.from.cluster,
-            names::work_name(&spec.peering)
+            names::work_name(&spec.peering, 0)
         ));
     };
     let opened = if spec.confidential {
@@ -324,8 +324,8 @@ pub fn denied(group: &Group<'_>) -> Decision {
         let message = format!(
             "the agent may not read {}: the right arrives with ManifestWork {}, and namespace {} must exist",
             group.place,
-            names::work_name(&view.link.spec.peering),
-            group.place.namespace
+            names::work_name(&view.link.spec.peering, 0),
+            group.place.namespace.as_deref().unwrap_or_default()
         );
         let report = match view.envelope {
             _ if view.leaving() => Report::NotWithdrawn(message),

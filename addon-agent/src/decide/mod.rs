@@ -14,13 +14,15 @@ pub mod fixtures;
 
 pub use self::group::{Action, Decision, Group, LinkView, OwnShare};
 
-use peering_api::peering::TargetKind;
+use peering_api::peering::ArtefactKind;
 
 /// Decides about one target and all links that end there.
 #[must_use]
 pub fn decide(group: &Group<'_>) -> Decision {
-    match group.place.kind {
-        TargetKind::Secret => secret::decide(group),
-        TargetKind::ConfigMap => bundle::decide(group),
+    let is_bundle = |view: &LinkView<'_>| view.link.spec.kind == ArtefactKind::CaBundle;
+    if group.links.iter().any(is_bundle) {
+        bundle::decide(group)
+    } else {
+        secret::decide(group)
     }
 }

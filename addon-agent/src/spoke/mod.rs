@@ -5,6 +5,6 @@ pub mod pool;
 pub mod write;
 
 pub use self::{
-    observed::{Observed, Place, Seen},
+    observed::{Observed, Place, Seen, carrier_of, input_of, target_of},
     pool::{Pool, User},
 };

@@ -14,7 +14,7 @@ use kube::{
     Api, Client, Resource, ResourceExt,
     api::{ObjectMeta, Patch, PatchParams},
 };
-use peering_api::{names, peering::TargetKind, peering::reasons::Delivered};
+use peering_api::{names, peering::reasons::Delivered};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
@@ -81,7 +81,7 @@ impl WriteError {
         };
         // Server-side apply creates what is missing, except for the namespace.
         if status.code == 404 && verb == APPLY {
-            return Self::NamespaceNotFound(place.namespace);
+            return Self::NamespaceNotFound(place.namespace.unwrap_or_default());
         }
         let hint = if status.code == 403 {
             ": the right arrives with the ManifestWork of the Peering, and the namespace must exist"
@@ -113,9 +113,10 @@ const DELETE: &str = "delete";
 
 /// Does what was decided about a target.
 pub async fn act(client: &Client, place: &Place, action: &Action, seen: Option<&Observed>) -> Result<(), WriteError> {
-    match place.kind {
-        TargetKind::Secret => act_on::<Secret>(client, place, action, seen).await,
-        TargetKind::ConfigMap => act_on::<ConfigMap>(client, place, action, seen).await,
+    if place.is_secret() {
+        act_on::<Secret>(client, place, action, seen).await
+    } else {
+        act_on::<ConfigMap>(client, place, action, seen).await
     }
 }
 
@@ -157,7 +158,7 @@ async fn act_on<K: Object>(
     action: &Action,
     seen: Option<&Observed>,
 ) -> Result<(), WriteError> {
-    let api = Api::<K>::namespaced(client.clone(), &place.namespace);
+    let api = Api::<K>::namespaced(client.clone(), place.namespace.as_deref().unwrap_or_default());
     let failed = |verb| move |error: kube::Error| WriteError::new(&error, verb, place);
     match action {
         Action::None => Ok(()),
@@ -243,7 +244,7 @@ fn reference<K: Object>(place: &Place, seen: Option<&Observed>) -> K {
     let mut object = K::default();
     *object.meta_mut() = ObjectMeta {
         name: Some(place.name.clone()),
-        namespace: Some(place.namespace.clone()),
+        namespace: place.namespace.clone(),
         uid: seen.and_then(|seen| seen.uid.clone()),
         ..ObjectMeta::default()
     };
@@ -270,11 +271,7 @@ mod tests {
     use super::*;
 
     fn place() -> Place {
-        Place {
-            kind: TargetKind::Secret,
-            namespace: "ns".into(),
-            name: "t".into(),
-        }
+        Place::core("Secret", "ns", "t")
     }
 
     fn refused(code: u16, verb: &'static str) -> WriteError {

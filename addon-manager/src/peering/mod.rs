@@ -56,7 +56,7 @@ async fn pass(hub: &Hub, name: &str) -> Result<Outcome, PeeringError> {
     let (total, mut failed, mut first) = (changes.len(), 0, None);
     for change in changes {
         let text = change.to_string();
-        match write::write(hub, change).await {
+        match write::write(hub, name, change).await {
             Ok(()) => tracing::info!(peering = name, change = text, "wrote"),
             Err(error) => {
                 failed += 1;

@@ -323,7 +323,7 @@ impl Scenario {
         self.peerings().delete(&self.name, &DeleteParams::default()).await?;
         self.await_gone(&self.peerings(), &self.name).await?;
         for side in [Side::East, Side::West] {
-            let work = names::work_name(&self.name);
+            let work = names::work_name(&self.name, 0);
             self.await_gone(&self.hub_of::<ManifestWork>(side), &work).await?;
         }
         Ok(())
