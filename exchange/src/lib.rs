@@ -7,10 +7,12 @@
 pub mod ca;
 pub mod carry;
 pub mod content;
+pub mod endpoint;
 pub mod envelope;
 pub mod expression;
 pub mod key;
 pub mod plan;
+pub mod refresh;
 pub mod revision;
 pub mod rights;
 pub mod source;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use exchange::ca::{self, Certificate, Union, unite};
+use jiff::Timestamp;
 use peering_api::{
     names,
     peering::{
@@ -120,13 +121,18 @@ fn form(group: &Group<'_>, first: &LinkView<'_>, bundle: &str, live: &[&LinkView
     share
         .certificates
         .extend(own_share(group.own, &standing, &before, &share.accounted));
-    let union = unite(&share.certificates, &standing, &before, group.now);
-    decision.again_at = union.next_expiry;
+    let union = at_once(&share.certificates, &standing, &before, group.now);
+    decision.again_at = union.next_change;
     // Never an empty bundle: who trusts nothing is cut off. What stands there stays.
     if !union.pem.is_empty() {
         let wanted = wanted(first, bundle, key, &union, &share.revisions);
         decision.action = bring_about(wanted, group.target);
     }
+}
+
+/// The union without an overlap window: what a member no longer hands over leaves at once.
+fn at_once(members: &[Certificate], target: &[Certificate], before: &BTreeSet<String>, now: Timestamp) -> Union {
+    unite(members, target, before, &BTreeMap::new(), None, now)
 }
 
 /// Adds what one link brings; without a usable envelope, what it brought before and still stands in the target.
@@ -251,7 +257,7 @@ fn clear(target: &Observed, last: &LinkView<'_>, group: &Group<'_>) -> Action {
         return Action::Release { data: None };
     }
     let key = key_of(last);
-    let left = unite(&[], &standing(Some(target), key), &before(Some(target)), group.now).pem;
+    let left = at_once(&[], &standing(Some(target), key), &before(Some(target)), group.now).pem;
     let other_keys = target.data.keys().any(|known| known != key);
     match (left.is_empty(), other_keys) {
         (true, false) => Action::Delete,
