@@ -12,7 +12,10 @@ mod hub;
 mod identity;
 mod member;
 mod metrics;
-#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "links do not carry probes yet"))]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "links do not carry probes yet")
+)]
 mod probe;
 mod spoke;
 mod status;

@@ -155,6 +155,13 @@ impl Url {
         &self.endpoint
     }
 
+    /// The `Host` header: without the port where it is the scheme's own, since signed URLs count on that.
+    pub fn host_header(&self) -> String {
+        let text = self.endpoint.to_string();
+        let own = if self.https { ":443" } else { ":80" };
+        text.strip_suffix(own).map_or(text.clone(), ToOwned::to_owned)
+    }
+
     /// Path and query, as a request line has them.
     pub fn path_and_query(&self) -> &str {
         self.path.as_str()
@@ -168,7 +175,12 @@ impl Url {
 
 impl fmt::Debug for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}/..", if self.https { "https" } else { "http" }, self.endpoint)
+        write!(
+            f,
+            "{}://{}/..",
+            if self.https { "https" } else { "http" },
+            self.endpoint
+        )
     }
 }
 
@@ -230,8 +242,12 @@ fn innermost(address: IpAddr) -> IpAddr {
 
 fn within(address: IpAddr, (net, bits): (IpAddr, u8)) -> bool {
     match (address, net) {
-        (IpAddr::V4(address), IpAddr::V4(net)) => (address.to_bits() ^ net.to_bits()).leading_zeros() >= u32::from(bits),
-        (IpAddr::V6(address), IpAddr::V6(net)) => (address.to_bits() ^ net.to_bits()).leading_zeros() >= u32::from(bits),
+        (IpAddr::V4(address), IpAddr::V4(net)) => {
+            (address.to_bits() ^ net.to_bits()).leading_zeros() >= u32::from(bits)
+        }
+        (IpAddr::V6(address), IpAddr::V6(net)) => {
+            (address.to_bits() ^ net.to_bits()).leading_zeros() >= u32::from(bits)
+        }
         _ => false,
     }
 }

@@ -12,7 +12,7 @@ use peering_api::Sensitive;
 use super::{
     address::{Loopback, Url},
     chain::Roots,
-    connect::{Identity, Route, Tls},
+    connect::{Identity, Route, Settings},
     failure::{Failure, Reason, shown},
     kubeconfig,
     request::{self, Answer},
@@ -90,15 +90,15 @@ pub async fn probe(api: &ApiAuth, timeout: Duration) -> Result<User, Failure> {
     };
     let route = Route::new(access.server.endpoint(), api.loopback, timeout);
     let server = Server::new(access, route).await?;
-    server.ask(Method::GET, "/readyz", StatusCode::OK).await?;
-    let answer = server.ask(Method::POST, REVIEWS, StatusCode::CREATED).await?;
+    server.ask(Method::GET, "/readyz").await?;
+    let answer = server.ask(Method::POST, REVIEWS).await?;
     server.user(&answer)
 }
 
 struct Server<'a> {
     access: &'a Access,
     route: Route<'a>,
-    tls: Tls,
+    tls: Settings,
     /// The credential in a message.
     credential: String,
 }
@@ -108,7 +108,10 @@ impl<'a> Server<'a> {
         let endpoint = route.endpoint();
         if !access.server.is_https() {
             let seen = format!("expected an https URL for the API server, saw http for {endpoint}");
-            return Err(Failure::invalid(&seen, "correct the server at the source of the credential"));
+            return Err(Failure::invalid(
+                &seen,
+                "correct the server at the source of the credential",
+            ));
         }
         let identity = access.client.as_ref().map(Identity::read).transpose()?;
         let certificate = identity.as_ref().and_then(Identity::certificate);
@@ -125,7 +128,7 @@ impl<'a> Server<'a> {
             Some(bundle) => Roots::bundle(bundle, now)?,
             None => Roots::system(now).await?,
         };
-        let tls = Tls::new(endpoint, access.server_name.as_deref(), roots, identity)?;
+        let tls = Settings::new(endpoint, access.server_name.as_deref(), roots, identity)?;
         Ok(Self {
             access,
             route,
@@ -134,29 +137,26 @@ impl<'a> Server<'a> {
         })
     }
 
-    async fn ask(&self, method: Method, path: &str, expected: StatusCode) -> Result<Answer, Failure> {
+    async fn ask(&self, method: Method, path: &str) -> Result<Answer, Failure> {
         let uri = format!("{}{path}", self.access.server.base_path());
         let body = if method == Method::POST { REVIEW } else { "" };
         let what = format!("{method} {path}");
         let token = self.access.token.as_ref();
-        let mut request = request::build(method, self.route, &uri, token, body.to_owned())?;
+        let mut request = request::build(method, &self.access.server, &uri, token, body.to_owned())?;
         let json = http::HeaderValue::from_static("application/json");
         request.headers_mut().insert(header::CONTENT_TYPE, json);
         let answer = request::send(self.route, Some(&self.tls), request).await?;
-        if answer.status == expected {
+        if answer.status.is_success() {
             return Ok(answer);
         }
         let seen = format!(
-            "expected {} from {} to {what}, saw {} (with {})",
-            expected.as_u16(),
+            "expected success from {} to {what}, saw {} (with {})",
             self.route.endpoint(),
             answer.status.as_u16(),
             self.credential
         );
         Err(match answer.status {
-            StatusCode::UNAUTHORIZED => {
-                Failure::new(Reason::Unauthorized, &seen, "renew the credential at its source")
-            }
+            StatusCode::UNAUTHORIZED => Failure::new(Reason::Unauthorized, &seen, "renew the credential at its source"),
             StatusCode::FORBIDDEN => {
                 let next = "grant its user the access on the serving cluster, or renew the credential at its source";
                 Failure::new(Reason::Unauthorized, &seen, next)

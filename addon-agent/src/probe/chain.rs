@@ -131,12 +131,16 @@ impl Roots {
             CertificateError::NotValidForName => presented.other_name(&[]),
             CertificateError::NotValidForNameContext { presented: names, .. } => presented.other_name(names),
             other => {
+                let cause = if presented.leaf_is_ca() {
+                    "it is a CA certificate itself, which only some clients accept".to_owned()
+                } else {
+                    shown(&other.to_string())
+                };
                 let seen = format!(
-                    "the endpoint {} presents a chain that cannot be trusted (expected a server certificate issued by {}, saw {}: {})",
+                    "the endpoint {} presents a chain that cannot be trusted (expected a server certificate issued by a CA of {}, saw {}: {cause})",
                     presented.endpoint,
                     self.owner,
                     presented.leaf(),
-                    shown(&other.to_string())
                 );
                 let next = "have a server certificate issued by that CA on the serving cluster";
                 Failure::new(Reason::CAMismatch, &seen, next)
@@ -196,6 +200,11 @@ impl Presented<'_> {
         }
     }
 
+    fn leaf_is_ca(&self) -> bool {
+        let leaf = self.chain.first().map(|der| X509Certificate::from_der(der));
+        leaf.is_some_and(|read| read.is_ok_and(|(_, x509)| x509.is_ca()))
+    }
+
     fn expired(&self) -> Failure {
         let chain = read_all(self.chain);
         let expired = chain.iter().filter(|certificate| certificate.not_after <= self.now);
@@ -219,8 +228,9 @@ impl Presented<'_> {
     }
 
     fn other_name(&self, names: &[String]) -> Failure {
+        let names: Vec<_> = names.iter().map(|name| plain(name)).collect();
         let seen = format!(
-            "the endpoint {} presents a trusted certificate for other names (expected {}, saw {}: {})",
+            "the endpoint {} presents a trusted certificate for other names (expected {}, saw {}, for {})",
             self.endpoint,
             self.name.to_str(),
             self.leaf(),
@@ -342,6 +352,12 @@ fn list<'a>(certificates: impl IntoIterator<Item = &'a Certificate>) -> String {
         shown.push(format!("{more} more"));
     }
     shown.join(", ")
+}
+
+/// The name in what rustls writes as `DnsName("a.example")` or `IpAddress(10.0.0.1)`.
+fn plain(name: &str) -> &str {
+    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.map_or(name, |inner| inner.trim_matches('"'))
 }
 
 /// Saturates: certificates without an end carry the year 9999, whose last day is past what can be told.

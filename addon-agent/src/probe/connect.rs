@@ -47,13 +47,17 @@ impl<'a> Route<'a> {
 
     /// Waits for a step of the probe until the deadline.
     pub async fn limit<T>(&self, expected: &str, step: impl Future<Output = T>) -> Result<T, Failure> {
-        tokio::time::timeout_at(self.deadline, step).await.map_err(|_| {
-            let seen = format!(
-                "expected {expected} from {} within {:?}, saw nothing",
-                self.endpoint, self.timeout
-            );
-            Failure::new(Reason::Unreachable, &seen, SAY_NETWORK)
-        })
+        tokio::time::timeout_at(self.deadline, step)
+            .await
+            .map_err(|_| self.late(expected, self.timeout))
+    }
+
+    fn late(&self, expected: &str, time: Duration) -> Failure {
+        let seen = format!(
+            "expected {expected} from {} within {time:?}, saw nothing",
+            self.endpoint
+        );
+        Failure::new(Reason::Unreachable, &seen, SAY_NETWORK)
     }
 
     /// Something went wrong on the way; the cause is an operating system's or a library's text.
@@ -76,6 +80,11 @@ impl<'a> Route<'a> {
     pub async fn tcp(&self) -> Result<TcpStream, Failure> {
         let resolving = self.endpoint.resolve(self.loopback);
         let addresses = self.limit("the address", resolving).await??;
+        self.first(&addresses).await
+    }
+
+    /// The first address that takes a connection.
+    pub async fn first(&self, addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
         let mut last = self.unreachable("an address", "the name has none");
         for (tried, address) in addresses.iter().enumerate() {
             match self.connect(*address, addresses.len() - tried).await {
@@ -90,25 +99,25 @@ impl<'a> Route<'a> {
     async fn connect(&self, address: SocketAddr, left: usize) -> Result<TcpStream, Failure> {
         let share = self.deadline.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(u32::MAX);
         let expected = "a TCP connection";
-        let connecting = tokio::time::timeout(share, TcpStream::connect(address));
-        match connecting.await {
+        match tokio::time::timeout(share, TcpStream::connect(address)).await {
             Ok(connected) => connected.map_err(|error| self.unreachable(expected, &error.to_string())),
-            Err(_) => self.limit(expected, std::future::pending()).await,
+            Err(_) => Err(self.late(expected, share)),
         }
     }
 
     /// Makes the TLS handshake over a connection.
-    pub async fn tls(&self, stream: TcpStream, tls: &Tls) -> Result<Handshake, Failure> {
+    pub async fn tls(&self, stream: TcpStream, tls: &Settings) -> Result<Handshake, Failure> {
         let recorder = Recorder::new(&tls.roots);
         let connector = TlsConnector::from(Arc::new(tls.config(&recorder)?));
-        let connecting = connector.connect(tls.name.clone(), stream);
+        // A handshake's state is large.
+        let connecting = Box::pin(connector.connect(tls.name.clone(), stream));
         let result = self.limit("a TLS handshake", connecting).await?;
         let seen = recorder.seen();
         let stream = result.map_err(|error| self.refused(&error, tls, &seen));
         Ok(Handshake { stream, seen })
     }
 
-    fn refused(&self, error: &io::Error, tls: &Tls, seen: &Seen) -> Failure {
+    fn refused(&self, error: &io::Error, tls: &Settings, seen: &Seen) -> Failure {
         let expected = "a TLS handshake";
         match tls_error(error) {
             Some(rustls::Error::InvalidCertificate(error)) => {
@@ -150,20 +159,24 @@ impl<'a> Route<'a> {
                 let next = "nothing is served there for this name: check the server name of the probe";
                 Failure::new(Reason::NameMismatch, &seen, next)
             }
-            _ => Failure::new(Reason::Unhealthy, &seen, "check what serves this port on the other cluster"),
+            _ => Failure::new(
+                Reason::Unhealthy,
+                &seen,
+                "check what serves this port on the other cluster",
+            ),
         }
     }
 }
 
 /// How to speak TLS: expected name, roots, and who we are.
 #[derive(Debug)]
-pub struct Tls {
+pub struct Settings {
     name: ServerName<'static>,
     roots: Roots,
     identity: Option<Identity>,
 }
 
-impl Tls {
+impl Settings {
     /// `name` is the name that the certificate must have, where it is not the endpoint's host.
     pub fn new(
         endpoint: &Endpoint,

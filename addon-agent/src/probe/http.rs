@@ -8,7 +8,7 @@ use peering_api::Sensitive;
 use super::{
     address::{Loopback, Url},
     chain::Roots,
-    connect::{Route, Tls},
+    connect::{Route, Settings},
     failure::{Failure, Reason},
     request,
 };
@@ -74,13 +74,13 @@ pub async fn probe(http: &Http, timeout: Duration) -> Result<Answered, Failure> 
             Some(bundle) => Roots::bundle(bundle, now)?,
             None => Roots::system(now).await?,
         };
-        Some(Tls::new(endpoint, http.server_name.as_deref(), roots, None)?)
+        Some(Settings::new(endpoint, http.server_name.as_deref(), roots, None)?)
     } else {
         None
     };
     let route = Route::new(endpoint, http.loopback, timeout);
     let path = http.url.path_and_query();
-    let request = request::build(http.verb.into(), route, path, http.token.as_ref(), String::new())?;
+    let request = request::build(http.verb.into(), &http.url, path, http.token.as_ref(), String::new())?;
     let answer = request::send(route, tls.as_ref(), request).await?;
     judge(http, answer.status)
 }
@@ -99,12 +99,16 @@ fn judge(http: &Http, status: StatusCode) -> Result<Answered, Failure> {
     };
     let seen = format!("expected {range} from {}, saw {}", http.url.endpoint(), status.as_u16());
     Err(match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if http.token.is_some() => {
-            Failure::new(Reason::Unauthorized, &seen, "renew the token at its source, or grant it the access")
-        }
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            Failure::new(Reason::Unauthorized, &seen, "give the probe a token, or expect that status")
-        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if http.token.is_some() => Failure::new(
+            Reason::Unauthorized,
+            &seen,
+            "renew the token at its source, or grant it the access",
+        ),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Failure::new(
+            Reason::Unauthorized,
+            &seen,
+            "give the probe a token, or expect that status",
+        ),
         status if status.is_redirection() => {
             let next = "redirects are not followed: probe the URL that it leads to, or expect that status";
             Failure::new(Reason::Unhealthy, &seen, next)

@@ -16,20 +16,21 @@ pub fn read(kubeconfig: &Sensitive) -> Result<Access, Failure> {
     let text = std::str::from_utf8(kubeconfig.expose()).ok();
     // The parser's error quotes the text: it is dropped.
     let config = text.and_then(|text| Kubeconfig::from_yaml(text).ok());
-    let config = config.ok_or_else(|| wrong("something that is not one"))?;
+    let config = config.ok_or_else(|| wrong("something else"))?;
     let (cluster, user) = current(&config)?;
     if let Some(refused) = refused(&cluster, &user) {
-        let seen = format!("expected a kubeconfig with all it needs inline, saw `{refused}` in the delivered one");
-        let next = "deliver server, certificate-authority-data, and token or client-certificate-data and client-key-data";
+        let seen = format!(
+            "expected a delivered kubeconfig to hold all it needs and to ask for nothing else, saw `{refused}` in it"
+        );
+        let next =
+            "deliver server, certificate-authority-data, and token or client-certificate-data and client-key-data";
         return Err(Failure::invalid(&seen, next));
     }
     Ok(Access {
         server: Url::parse(cluster.server.as_deref().unwrap_or_default())?,
         server_name: cluster.tls_server_name,
         bundle: decode(cluster.certificate_authority_data.as_deref())?,
-        token: user
-            .token
-            .map(|token| token.expose_secret().as_bytes().to_vec().into()),
+        token: user.token.map(|token| token.expose_secret().as_bytes().to_vec().into()),
         client: client(
             decode(user.client_certificate_data.as_deref())?,
             decode(user.client_key_data.as_ref().map(ExposeSecret::expose_secret))?,
@@ -42,7 +43,7 @@ fn current(config: &Kubeconfig) -> Result<(Cluster, AuthInfo), Failure> {
         let named = config.contexts.iter().find(|context| context.name == *name)?;
         named.context.as_ref()
     });
-    let context = context.ok_or_else(|| wrong("none that its current-context names"))?;
+    let context = context.ok_or_else(|| wrong("no context of the name in current-context"))?;
     let cluster = config.clusters.iter().find(|named| named.name == context.cluster);
     let cluster = cluster.and_then(|named| named.cluster.clone());
     let user = config
@@ -52,8 +53,8 @@ fn current(config: &Kubeconfig) -> Result<(Cluster, AuthInfo), Failure> {
     let user = user.and_then(|named| named.auth_info.clone());
     match (cluster, user) {
         (Some(cluster), Some(user)) => Ok((cluster, user)),
-        (None, _) => Err(wrong("no cluster in its current context")),
-        (_, None) => Err(wrong("no user in its current context")),
+        (None, _) => Err(wrong("no cluster of the name in that context")),
+        (_, None) => Err(wrong("no user of the name in that context")),
     }
 }
 
@@ -65,7 +66,10 @@ fn refused(cluster: &Cluster, user: &AuthInfo) -> Option<&'static str> {
         (user.token_file.is_some(), "tokenFile"),
         (user.client_certificate.is_some(), "client-certificate"),
         (user.client_key.is_some(), "client-key"),
-        (user.username.is_some() || user.password.is_some(), "username and password"),
+        (
+            user.username.is_some() || user.password.is_some(),
+            "username and password",
+        ),
         (
             user.impersonate.is_some() || user.impersonate_groups.is_some() || user.impersonate_uid.is_some(),
             "as",
@@ -96,7 +100,7 @@ fn client(certificate: Option<Sensitive>, key: Option<Sensitive>) -> Result<Opti
 }
 
 fn wrong(saw: &str) -> Failure {
-    let seen = format!("expected a kubeconfig with cluster, user and current-context, saw {saw} in the delivered one");
+    let seen = format!("expected a delivered kubeconfig with cluster, user and current-context, saw {saw}");
     Failure::invalid(&seen, "check the source of the credential")
 }
 

@@ -9,11 +9,12 @@ use peering_api::Sensitive;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    connect::{Route, Tls, tls_error},
+    address::Url,
+    connect::{Route, Settings, tls_error},
     failure::Failure,
 };
 
-/// How much of an answer's head, and how much of its body, is read.
+/// How much of an answer is read: of its body, and (hyper reads a little more) of its head.
 const LIMIT: usize = 64 * 1024;
 
 /// What a server answered.
@@ -28,7 +29,7 @@ pub struct Answer {
 /// Builds a request with the headers that every probe sends.
 pub fn build(
     method: Method,
-    route: Route<'_>,
+    url: &Url,
     path: &str,
     token: Option<&Sensitive>,
     body: String,
@@ -36,7 +37,7 @@ pub fn build(
     let mut request = Request::builder()
         .method(method)
         .uri(path)
-        .header(header::HOST, route.endpoint().to_string())
+        .header(header::HOST, url.host_header())
         .header(
             header::USER_AGENT,
             concat!("token-exchange-agent/", env!("CARGO_PKG_VERSION"), " probe"),
@@ -44,7 +45,10 @@ pub fn build(
         .header(header::ACCEPT, "*/*")
         .body(body)
         .map_err(|_| {
-            let seen = format!("expected a request for {}, saw one that HTTP does not allow", route.endpoint());
+            let seen = format!(
+                "expected a request for {}, saw one that HTTP does not allow",
+                url.endpoint()
+            );
             Failure::invalid(&seen, "check the endpoint and the path")
         })?;
     if let Some(token) = token {
@@ -68,11 +72,14 @@ fn bearer(token: &Sensitive) -> Result<HeaderValue, Failure> {
 }
 
 /// Sends a request over a new connection, with TLS where it is given.
-pub async fn send(route: Route<'_>, tls: Option<&Tls>, request: Request<String>) -> Result<Answer, Failure> {
+pub async fn send(route: Route<'_>, tls: Option<&Settings>, request: Request<String>) -> Result<Answer, Failure> {
     let stream = route.tcp().await?;
     match tls {
-        None => exchange(route, stream, request).await,
-        Some(tls) => exchange(route, route.tls(stream, tls).await?.stream?, request).await,
+        None => Box::pin(exchange(route, stream, request)).await,
+        Some(tls) => {
+            let stream = route.tls(stream, tls).await?.stream?;
+            Box::pin(exchange(route, stream, request)).await
+        }
     }
 }
 

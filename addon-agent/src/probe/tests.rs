@@ -4,6 +4,8 @@ pub mod server;
 
 use std::time::Duration;
 
+use peering_api::Sensitive;
+
 use self::{pki::Ca, server::Server};
 use super::*;
 

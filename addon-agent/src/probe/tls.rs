@@ -7,7 +7,7 @@ use peering_api::Sensitive;
 use super::{
     address::{Endpoint, Loopback},
     chain::{self, Certificate, Roots},
-    connect::{self, Route},
+    connect::{Route, Settings},
     failure::Failure,
 };
 
@@ -37,7 +37,7 @@ pub struct Trusted {
 /// is judged before it can ask.
 pub async fn probe(tls: &Tls, timeout: Duration) -> Result<Trusted, Failure> {
     let roots = Roots::bundle(&tls.bundle, Timestamp::now())?;
-    let settings = connect::Tls::new(&tls.endpoint, tls.server_name.as_deref(), roots, None)?;
+    let settings = Settings::new(&tls.endpoint, tls.server_name.as_deref(), roots, None)?;
     let route = Route::new(&tls.endpoint, tls.loopback, timeout);
     let handshake = route.tls(route.tcp().await?, &settings).await?;
     if !handshake.seen.proven() {

@@ -50,7 +50,10 @@ fn urls() {
     for (text, expected) in cases {
         match (Url::parse(text), expected) {
             (Ok(url), Some((endpoint, path))) => {
-                assert_eq!((url.endpoint().to_string().as_str(), url.path_and_query()), (endpoint, path));
+                assert_eq!(
+                    (url.endpoint().to_string().as_str(), url.path_and_query()),
+                    (endpoint, path)
+                );
                 assert_eq!(url.is_https(), text.starts_with("https"));
             }
             (Err(failure), None) => {
@@ -66,6 +69,20 @@ fn urls() {
 fn a_url_shows_neither_path_nor_query() {
     let url = Url::parse("https://hooks.example/services/canary?sig=canary").unwrap();
     assert_eq!(format!("{url:?}"), "https://hooks.example:443/..");
+}
+
+#[test]
+fn the_host_header_leaves_out_the_usual_port() {
+    for (text, header) in [
+        ("https://a.example/", "a.example"),
+        ("https://a.example:443/", "a.example"),
+        ("https://a.example:80/", "a.example:80"),
+        ("http://a.example:80/", "a.example"),
+        ("http://[fd00::1]:8080/", "[fd00::1]:8080"),
+        ("https://[fd00::443]/", "[fd00::443]"),
+    ] {
+        assert_eq!(Url::parse(text).unwrap().host_header(), header, "{text}");
+    }
 }
 
 #[test]
@@ -159,7 +176,14 @@ fn addresses_of_other_clusters() {
             assert_eq!(refusal(address, Loopback::Refuse), None, "{address} ({text})");
         }
     }
-    for text in ["fd00::1", "fd00:ec3::254", "2001:db8::1", "fec0::1", "fe7f:ffff::1", "::2:0:0:1"] {
+    for text in [
+        "fd00::1",
+        "fd00:ec3::254",
+        "2001:db8::1",
+        "fec0::1",
+        "fe7f:ffff::1",
+        "::2:0:0:1",
+    ] {
         assert_eq!(refusal(text.parse().unwrap(), Loopback::Refuse), None, "{text}");
     }
 }
@@ -169,7 +193,14 @@ fn allowing_loopback_allows_nothing_else() {
     for text in ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"] {
         assert_eq!(refusal(text.parse().unwrap(), Loopback::Allow), None, "{text}");
     }
-    for text in ["169.254.169.254", "::ffff:169.254.169.254", "0.0.0.0", "::", "fe80::1", "224.0.0.1"] {
+    for text in [
+        "169.254.169.254",
+        "::ffff:169.254.169.254",
+        "0.0.0.0",
+        "::",
+        "fe80::1",
+        "224.0.0.1",
+    ] {
         assert!(refusal(text.parse().unwrap(), Loopback::Allow).is_some(), "{text}");
     }
 }

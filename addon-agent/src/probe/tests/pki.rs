@@ -43,7 +43,11 @@ impl Ca {
 
     /// What most tests serve: a valid certificate for 127.0.0.1 and `api.example`.
     pub fn server(&self) -> Served {
-        self.serve(&["127.0.0.1", "api.example"], VALID, ExtendedKeyUsagePurpose::ServerAuth)
+        self.serve(
+            &["127.0.0.1", "api.example"],
+            VALID,
+            ExtendedKeyUsagePurpose::ServerAuth,
+        )
     }
 
     pub fn named(&self, names: &[&str]) -> Served {

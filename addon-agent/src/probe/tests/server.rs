@@ -24,7 +24,10 @@ pub enum Reply {
 
 /// An answer with a status line and a body.
 pub fn reply(status: u16, body: &str) -> Reply {
-    let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
     Reply::Bytes((head + body).into_bytes())
 }
 
@@ -35,8 +38,8 @@ pub fn review(user: &str, groups: &str) -> String {
     )
 }
 
-/// The answer of a well-behaved API server to the path of a request, by user.
-pub type Api = fn(&str) -> Answers;
+/// Makes a reply.
+pub type Make = fn() -> Reply;
 
 /// The answers to `/readyz` and to the review; anything else gets a 404.
 pub struct Answers {
@@ -90,7 +93,12 @@ impl Server {
         let (seen, answer) = (Arc::clone(&requests), Arc::new(answer));
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(connection(stream, acceptor.clone(), Arc::clone(&seen), Arc::clone(&answer)));
+                tokio::spawn(connection(
+                    stream,
+                    acceptor.clone(),
+                    Arc::clone(&seen),
+                    Arc::clone(&answer),
+                ));
             }
         });
         Self {
@@ -164,9 +172,13 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
 }
 
 fn length(head: &str) -> usize {
-    let header = head
-        .lines()
-        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+    let header = head.lines().find_map(|line| {
+        line.to_ascii_lowercase()
+            .strip_prefix("content-length:")?
+            .trim()
+            .parse()
+            .ok()
+    });
     header.unwrap_or(0)
 }
 
