@@ -207,12 +207,13 @@ impl Presented<'_> {
 
     fn expired(&self) -> Failure {
         let chain = read_all(self.chain);
-        let expired = chain.iter().filter(|certificate| certificate.not_after <= self.now);
+        let expired = list(chain.iter().filter(|certificate| certificate.not_after <= self.now));
         let seen = format!(
             "the endpoint {} presents an expired certificate (expected one that is valid at {:.0}, saw {})",
             self.endpoint,
             self.now,
-            list(expired)
+            // None: the end of its validity lies before the beginning.
+            if expired.is_empty() { self.leaf() } else { expired }
         );
         Failure::new(Reason::CAExpired, &seen, "renew the certificate on the serving cluster")
     }

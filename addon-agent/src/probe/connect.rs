@@ -20,6 +20,9 @@ use super::{
 /// What to look at when nothing answers.
 const SAY_NETWORK: &str = "check that the endpoint runs, and the route and firewalls between the two clusters";
 
+/// No probe takes longer, whatever it is given.
+const LONGEST: Duration = Duration::from_secs(600);
+
 /// One end of a probe: where it goes and until when it may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Route<'a> {
@@ -32,6 +35,7 @@ pub struct Route<'a> {
 impl<'a> Route<'a> {
     /// The time starts now.
     pub fn new(endpoint: &'a Endpoint, loopback: Loopback, timeout: Duration) -> Self {
+        let timeout = timeout.min(LONGEST);
         Self {
             endpoint,
             loopback,
@@ -79,7 +83,7 @@ impl<'a> Route<'a> {
     /// Opens a TCP connection to the first address that takes it.
     pub async fn tcp(&self) -> Result<TcpStream, Failure> {
         let resolving = self.endpoint.resolve(self.loopback);
-        let addresses = self.limit("the address", resolving).await??;
+        let addresses = self.limit("an address", resolving).await??;
         self.first(&addresses).await
     }
 

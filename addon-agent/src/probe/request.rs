@@ -58,8 +58,8 @@ pub fn build(
 }
 
 fn bearer(token: &Sensitive) -> Result<HeaderValue, Failure> {
-    let text = [b"Bearer ", token.expose()].concat();
-    match HeaderValue::from_bytes(&text) {
+    let text = Sensitive::from([b"Bearer ", token.expose()].concat());
+    match HeaderValue::from_bytes(text.expose()) {
         Ok(mut value) if !token.is_empty() => {
             value.set_sensitive(true);
             Ok(value)

@@ -156,6 +156,13 @@ async fn a_server_that_says_nothing() {
     assert_failure(result, Reason::Unreachable, &["within 30s, saw nothing"]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn no_timeout_is_too_long() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let tls = ask(listener.local_addr().unwrap(), &Ca::new("ca").pem());
+    assert_failure(probe(&tls, Duration::MAX).await, Reason::Unreachable, &["within 600s"]);
+}
+
 #[tokio::test]
 async fn a_name_that_does_not_resolve() {
     let mut tls = ask("127.0.0.1:1".parse().unwrap(), &Ca::new("ca").pem());
