@@ -1,6 +1,7 @@
 //! What scenarios share: the product on the shared environment, and a namespace, a Peering and helpers per scenario.
 pub mod objects;
 pub mod scenario;
+pub mod tls;
 pub mod world;
 
 pub use self::{
