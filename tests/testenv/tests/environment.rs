@@ -1,5 +1,8 @@
 //! The environment itself: control planes, Open Cluster Management, and the node with a program of our image.
 
+#[path = "environment/proxy.rs"]
+mod proxy;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
