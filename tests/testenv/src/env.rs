@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, ensure};
 use futures::future::{join_all, try_join_all};
 use kube::api::{DeleteParams, Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     apply,
@@ -33,6 +33,8 @@ pub type Progress = Arc<dyn Fn(&str) + Send + Sync>;
 pub struct Options {
     /// The names of the managed clusters.
     pub spokes: Vec<String>,
+    /// Whether the hub manages itself too, as `local-cluster`: a third managed cluster without a third API server.
+    pub local_cluster: bool,
     /// The directory for everything; a new one in the temporary directory when absent.
     pub directory: Option<PathBuf>,
     /// Files or directories with CRDs that the hub has from its start. Kinds that come later are collected as garbage
@@ -50,6 +52,7 @@ impl Default for Options {
         let crds = controlplane::repository().join("manifests/crds");
         Self {
             spokes: vec!["cluster1".to_owned(), "cluster2".to_owned()],
+            local_cluster: false,
             directory: None,
             hub_crds: if crds.is_dir() { vec![crds] } else { Vec::new() },
             node: node::Options::default(),
@@ -66,6 +69,7 @@ pub struct Env {
     etcd: Etcd,
     hub: Arc<Cluster>,
     spokes: RwLock<BTreeMap<String, Arc<Cluster>>>,
+    local_cluster: bool,
     node_options: node::Options,
     progress: Option<Progress>,
     started: Instant,
@@ -107,6 +111,7 @@ impl Env {
             etcd,
             hub,
             spokes: RwLock::default(),
+            local_cluster: options.local_cluster,
             node_options: options.node,
             progress: options.progress,
             started,
@@ -114,12 +119,21 @@ impl Env {
         env.tell("API servers are ready");
         let prepare = try_join_all(spokes.iter().map(|spoke| ocm::prepare_spoke(spoke, &env.control_plane)));
         futures::try_join!(
-            ocm::install_hub(&env.hub, &env.control_plane, &options.hub_crds, &env.register),
+            ocm::install_hub(
+                &env.hub,
+                &env.control_plane,
+                &options.hub_crds,
+                env.local_cluster,
+                &env.register
+            ),
             prepare
         )?;
         env.tell("the hub runs Open Cluster Management");
         env.start_node(&env.hub).await?;
-        try_join_all(spokes.iter().map(|spoke| env.join_cluster(spoke))).await?;
+        futures::try_join!(
+            env.join_itself(),
+            try_join_all(spokes.iter().map(|spoke| env.join_cluster(spoke)))
+        )?;
         Ok(env)
     }
 
@@ -135,8 +149,11 @@ impl Env {
         &self.hub
     }
 
-    /// A managed cluster.
+    /// A managed cluster. `local-cluster` is the hub, where it manages itself.
     pub fn spoke(&self, name: &str) -> Result<Arc<Cluster>> {
+        if self.local_cluster && name == ocm::LOCAL_CLUSTER {
+            return Ok(self.hub.clone());
+        }
         let spokes = self.spokes.read().unwrap_or_else(PoisonError::into_inner);
         spokes
             .get(name)
@@ -144,7 +161,7 @@ impl Env {
             .ok_or_else(|| anyhow!("there is no managed cluster {name}"))
     }
 
-    /// All managed clusters that have joined, in order of name.
+    /// The managed clusters with a control plane of their own that have joined, in order of name.
     #[must_use]
     pub fn spokes(&self) -> Vec<Arc<Cluster>> {
         self.spokes
@@ -169,7 +186,7 @@ impl Env {
     /// Starts another managed cluster, with an API server, agents and a node of its own, and waits until it is available.
     pub async fn join(&self, name: &str) -> Result<Arc<Cluster>> {
         ensure!(
-            self.spoke(name).is_err() && name != "hub",
+            self.spoke(name).is_err() && name != "hub" && name != ocm::LOCAL_CLUSTER,
             "there is already a cluster {name}"
         );
         let directory = self.directory.join(name);
@@ -182,11 +199,15 @@ impl Env {
 
     /// Makes a `ManagedCluster` that nobody stands behind: accepted, with its cluster namespace, never available.
     pub async fn bare_cluster(&self, name: &str) -> Result<()> {
+        self.declare_cluster(name, &json!({})).await
+    }
+
+    async fn declare_cluster(&self, name: &str, labels: &Value) -> Result<()> {
         let client = self.hub.client().await?;
         let object = json!({
             "apiVersion": "cluster.open-cluster-management.io/v1",
             "kind": "ManagedCluster",
-            "metadata": {"name": name},
+            "metadata": {"name": name, "labels": labels},
             "spec": {"hubAcceptsClient": true},
         });
         let params = PatchParams::apply(apply::FIELD_MANAGER).force();
@@ -280,7 +301,30 @@ impl Env {
     async fn join_cluster(&self, spoke: &Arc<Cluster>) -> Result<()> {
         let name = spoke.name();
         self.bare_cluster(name).await?;
-        ocm::join(&self.hub, spoke, &self.register).await?;
+        self.await_joined(spoke, name).await?;
+        self.start_node(spoke)
+            .await
+            .with_context(|| format!("start the node of {name}"))?;
+        self.spokes
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_owned(), spoke.clone());
+        Ok(())
+    }
+
+    /// Makes the hub a managed cluster of its own, where that is wanted. It has a node already.
+    async fn join_itself(&self) -> Result<()> {
+        if !self.local_cluster {
+            return Ok(());
+        }
+        let labels = json!({"local-cluster": "true"});
+        self.declare_cluster(ocm::LOCAL_CLUSTER, &labels).await?;
+        self.await_joined(&self.hub, ocm::LOCAL_CLUSTER).await
+    }
+
+    /// Starts the agents of a managed cluster and waits until the hub sees it available.
+    async fn await_joined(&self, spoke: &Cluster, name: &str) -> Result<()> {
+        ocm::join(&self.hub, spoke, name, &self.register).await?;
         let client = self.hub.client().await?;
         let logs = [
             ("hub", self.hub.log("registration-controller")),
@@ -301,13 +345,6 @@ impl Env {
         })
         .until(|| async { ocm::check_available(&client, name).await.map(Some) })
         .await?;
-        self.start_node(spoke)
-            .await
-            .with_context(|| format!("start the node of {name}"))?;
-        self.spokes
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name.to_owned(), spoke.clone());
         self.tell(&format!("{name} is joined and available"));
         Ok(())
     }

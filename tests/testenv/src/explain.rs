@@ -10,7 +10,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::{cluster::Cluster, env::Env, files};
+use crate::{cluster::Cluster, env::Env, files, ocm};
 
 /// The group of our own kinds, all of which are shown.
 const OWN_GROUP: &str = "peering.open-cluster-management.io";
@@ -37,12 +37,11 @@ pub async fn explain(env: &Env) -> String {
     for log in env.workload_logs() {
         log_tail(&mut text, &log);
     }
-    for (cluster, component) in [(env.hub().clone(), "ocm-addon-manager")].into_iter().chain(
-        env.spokes()
-            .into_iter()
-            .flat_map(|spoke| [(spoke.clone(), "registration-agent"), (spoke, "work-agent")]),
-    ) {
-        log_tail(&mut text, &cluster.log(component));
+    log_tail(&mut text, &env.hub().log("ocm-addon-manager"));
+    let managed = env.spokes().into_iter().chain(env.spoke(ocm::LOCAL_CLUSTER).ok());
+    for cluster in managed {
+        log_tail(&mut text, &cluster.log("registration-agent"));
+        log_tail(&mut text, &cluster.log("work-agent"));
     }
     text
 }

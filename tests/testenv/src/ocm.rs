@@ -25,6 +25,9 @@ use crate::{
 /// The user that joins clusters. The hub approves it without being asked.
 const BOOTSTRAP_USER: &str = "autoapproval-user";
 
+/// The name under which a hub manages itself, as Open Cluster Management has it.
+pub const LOCAL_CLUSTER: &str = "local-cluster";
+
 /// The namespace of the agents on a managed cluster.
 const AGENT_NAMESPACE: &str = "open-cluster-management-agent";
 
@@ -61,11 +64,13 @@ kind: Namespace
 metadata: {name: open-cluster-management-agent-addon}
 ";
 
-/// Installs the hub side: the conversion webhook first, as nothing in v1beta1 can be read without it, then the CRDs.
+/// Installs the hub side: the conversion webhook first, as nothing in v1beta1 can be read without it, then the CRDs. A
+/// hub that will [`join`] itself gets what a managed cluster needs as well.
 pub async fn install_hub(
     hub: &Cluster,
     control_plane: &ControlPlane,
     extra_crds: &[PathBuf],
+    local_cluster: bool,
     register: &Register,
 ) -> Result<()> {
     let (webhook, health) = (ports::take()?, ports::take()?);
@@ -85,6 +90,9 @@ pub async fn install_hub(
     }
     apply::objects(&hub.client().await?, crds).await?;
     hub.apply_text(HUB_OBJECTS).await?;
+    if local_cluster {
+        install_spoke(hub, control_plane).await?;
+    }
     // Started after the CRDs: it looks for new kinds to collect garbage of only twice a minute.
     hub.start_controller_manager()?;
     hub.user_kubeconfig(BOOTSTRAP_USER, None)?;
@@ -142,21 +150,26 @@ fn hub_crds(control_plane: &ControlPlane, webhook: u16, ca: &str) -> Result<Vec<
     Ok(crds)
 }
 
-/// Installs the CRDs and namespaces of a managed cluster.
+/// Prepares a managed cluster with a control plane of its own: CRDs and namespaces, then the controller manager.
 pub async fn prepare_spoke(spoke: &Cluster, control_plane: &ControlPlane) -> Result<()> {
-    for file in control_plane.crds("spoke")? {
-        spoke.apply_path(&file).await?;
-    }
-    spoke.apply_text(SPOKE_OBJECTS).await?;
+    install_spoke(spoke, control_plane).await?;
     spoke.start_controller_manager()
 }
 
-/// Starts the agents of a managed cluster: registration, and work once the cluster has a hub kubeconfig of its own.
+/// Installs the CRDs and namespaces of a managed cluster.
+async fn install_spoke(spoke: &Cluster, control_plane: &ControlPlane) -> Result<()> {
+    for file in control_plane.crds("spoke")? {
+        spoke.apply_path(&file).await?;
+    }
+    spoke.apply_text(SPOKE_OBJECTS).await.map(drop)
+}
+
+/// Starts the agents of a managed cluster: registration, and work once the cluster has a hub kubeconfig of its own. The
+/// hub can be its own managed cluster.
 ///
-/// The `ManagedCluster` must be there. The agent would make it, but not when it gets its certificate at the same
+/// The `ManagedCluster` of that name must be there. The agent would make it, but not when it gets its certificate at the same
 /// moment: it then goes on as an agent that may not, and waits for a cluster that nobody makes (seen with v1.2.0).
-pub async fn join(hub: &Cluster, spoke: &Cluster, register: &Register) -> Result<()> {
-    let name = spoke.name();
+pub async fn join(hub: &Cluster, spoke: &Cluster, name: &str, register: &Register) -> Result<()> {
     let hub_kubeconfig = spoke.directory().join("hub-kubeconfig");
     std::fs::create_dir_all(&hub_kubeconfig)?;
     let common = |command: &str| -> Result<Vec<String>> {

@@ -8,7 +8,8 @@ use crate::env::{Env, Options};
 
 static SHARED: OnceLock<Result<Arc<Env>, String>> = OnceLock::new();
 
-/// The environment of this test binary, started by whoever asks first. It lives on a runtime of its own and ends with
+/// The environment of this test binary, started by whoever asks first: a hub, which also manages itself, and two managed
+/// clusters. It lives on a runtime of its own and ends with
 /// the process. Each scenario uses a namespace, or a cluster name, of its own.
 ///
 /// # Panics
@@ -27,7 +28,11 @@ pub fn shared() -> &'static Env {
 fn start() -> Result<Arc<Env>> {
     let (sender, receiver) = mpsc::channel();
     crate::runtime::handle()?.spawn(async move {
-        let _ = sender.send(Env::start(Options::default()).await);
+        let options = Options {
+            local_cluster: true,
+            ..Options::default()
+        };
+        let _ = sender.send(Env::start(options).await);
     });
     receiver
         .recv()

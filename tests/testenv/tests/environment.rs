@@ -1,5 +1,8 @@
 //! The environment itself: control planes, Open Cluster Management, and the node with a program of our image.
 
+#[path = "environment/proxy.rs"]
+mod proxy;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
@@ -98,13 +101,17 @@ async fn await_readyz(env: &Env, deployments: &Api<Deployment>, ready: i32) -> R
 async fn managed_clusters_are_available_and_keys_are_read_from_etcd() -> Result<()> {
     let env = testenv::shared();
     let client = env.hub().client().await?;
-    for spoke in env.spokes() {
+    for name in ["cluster1", "cluster2", "local-cluster"] {
         // Another test takes an API server away, which the hub hears of for a while.
         env.until("the cluster to be available", SOON, || async {
-            testenv::ocm::check_available(&client, spoke.name()).await.map(Some)
+            testenv::ocm::check_available(&client, name).await.map(Some)
         })
         .await?;
+        env.spoke(name)?.node()?;
     }
+    let local = testenv::ocm::managed_clusters(&client).get("local-cluster").await?;
+    assert_eq!(local.metadata.labels.unwrap_or_default()["local-cluster"], "true");
+    assert_eq!(env.spoke("local-cluster")?.url(), env.hub().url());
     let namespace = Namespace {
         metadata: ObjectMeta {
             generate_name: Some("planted-".to_owned()),

@@ -12,7 +12,9 @@
 //!
 //! A local process has no file system and no network of its own. So every occurrence of a mount path in the command,
 //! the arguments and the environment is replaced by the local directory, and for every port that the container
-//! declares a free local port is taken and `:<port>` replaced by it. What is not mentioned there is not seen.
+//! declares a free local port is taken and `:<port>` replaced by it. What is not mentioned there is not seen. A route
+//! ([`Node::route`]) leads what a Deployment's process does at one address to another, by replacing the address in its
+//! kubeconfig and in the files of its volumes.
 //!
 //! A process that ends is started again after a back-off. A change of the pod template, of the replicas to 0 or the
 //! deletion of the Deployment ends it with SIGTERM, and with SIGKILL after the grace period. The node writes the
@@ -45,9 +47,9 @@ use crate::{
     wait::Wait,
 };
 
-/// The first pause before a process that ended is started again.
+/// The first pause before a process that ended is started again, unless the options say something else.
 pub const BACK_OFF_START: Duration = Duration::from_secs(1);
-/// The longest pause; each is twice the one before.
+/// The longest pause, unless the options say something else.
 pub const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 /// A process that ran this long starts over with the first pause.
 pub const BACK_OFF_RESET: Duration = Duration::from_secs(10);
@@ -63,6 +65,8 @@ pub struct Options {
     pub image: String,
     /// The directory of the binaries.
     pub binaries: PathBuf,
+    /// The first pause before a process that ended is started again, and the longest: each is twice the one before.
+    pub back_off: (Duration, Duration),
 }
 
 impl Default for Options {
@@ -71,6 +75,7 @@ impl Default for Options {
         Self {
             image: "multicluster-orchestrator".to_owned(),
             binaries: binaries(),
+            back_off: (BACK_OFF_START, BACK_OFF_MAX),
         }
     }
 }
@@ -87,6 +92,9 @@ fn binaries() -> PathBuf {
 
 /// What identifies a Deployment on a cluster: namespace and name.
 type Key = (String, String);
+
+/// Addresses and what stands for them.
+type Routes = Vec<(String, String)>;
 
 /// What a pod does right now.
 #[derive(Clone, Debug, Default)]
@@ -191,6 +199,7 @@ struct Context {
     options: Options,
     register: Register,
     pods: Mutex<BTreeMap<Key, watch::Receiver<PodState>>>,
+    routes: Mutex<BTreeMap<Key, Routes>>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -209,6 +218,7 @@ impl Node {
             options,
             register: register.clone(),
             pods: Mutex::default(),
+            routes: Mutex::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }));
@@ -227,6 +237,14 @@ impl Node {
             &runtime,
         );
         Ok(node)
+    }
+
+    /// Leads what the process of a Deployment does at one address (`https://host:port`) to another. It counts for pods
+    /// that start from now on, so it can be done before there is such a Deployment.
+    pub fn route(&self, namespace: &str, deployment: &str, from: &str, to: &str) {
+        let mut routes = self.0.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let routes = routes.entry((namespace.to_owned(), deployment.to_owned())).or_default();
+        routes.push((from.to_owned(), to.to_owned()));
     }
 
     /// The process of a Deployment, while it runs.
@@ -322,6 +340,12 @@ impl Node {
 }
 
 impl Context {
+    fn routes(&self, namespace: &str, deployment: &str) -> Routes {
+        let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (namespace.to_owned(), deployment.to_owned());
+        routes.get(&key).cloned().unwrap_or_default()
+    }
+
     fn log_path(&self, namespace: &str, deployment: &str) -> PathBuf {
         self.directory
             .join("logs")

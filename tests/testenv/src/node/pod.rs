@@ -14,7 +14,7 @@ use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    BACK_OFF_MAX, BACK_OFF_RESET, BACK_OFF_START, Context, PodState, RunningProcess,
+    BACK_OFF_RESET, Context, PodState, Routes, RunningProcess,
     plan::{Plan, Probe, SERVICE_ACCOUNT_MOUNT, Value},
     rewrite, volumes,
 };
@@ -36,6 +36,7 @@ pub(super) async fn run(
 ) {
     let directory = context.directory.join(&plan.namespace).join(&plan.pod);
     let pod = Pod {
+        routes: context.routes(&plan.namespace, &plan.deployment),
         context,
         client,
         plan,
@@ -56,6 +57,7 @@ struct Pod {
     client: Client,
     plan: Plan,
     directory: PathBuf,
+    routes: Routes,
     state: watch::Sender<PodState>,
     end: CancellationToken,
 }
@@ -80,14 +82,15 @@ impl Pod {
             () = self.end.cancelled() => return Ok(()),
             prepared = self.prepare(program, &mut followers) => prepared?,
         };
-        let mut pause = BACK_OFF_START;
+        let (first, longest) = self.context.options.back_off;
+        let mut pause = first;
         for restarts in 0.. {
             let started = Instant::now();
             let Some(ended) = self.run_process(&prepared, restarts).await? else {
                 return Ok(());
             };
             if started.elapsed() >= BACK_OFF_RESET {
-                pause = BACK_OFF_START;
+                pause = first;
             }
             self.state.send_modify(|state| {
                 state.process = None;
@@ -98,7 +101,7 @@ impl Pod {
                 () = self.end.cancelled() => return Ok(()),
                 () = tokio::time::sleep(pause) => {}
             }
-            pause = (pause * 2).min(BACK_OFF_MAX);
+            pause = (pause * 2).min(longest);
         }
         Ok(())
     }
@@ -177,13 +180,13 @@ impl Pod {
                 sender.send_if_modified(|waiting| waiting.remove(&name));
             };
             let account = (self.plan.namespace.clone(), self.plan.service_account.clone());
-            let directory = self.volume(Path::new(&volume.name));
+            let place = (self.volume(Path::new(&volume.name)), self.routes.clone());
             followers.spawn(volumes::follow(
                 self.context.clone(),
                 self.client.clone(),
                 account,
                 volume,
-                directory,
+                place,
                 ready,
             ));
         }
@@ -239,7 +242,7 @@ impl Pod {
             &self.plan.namespace,
         );
         let path = self.directory.join("kubeconfig");
-        files::write_private(&path, text.as_bytes())?;
+        files::write_private(&path, rewrite::routes(&text, &self.routes).as_bytes())?;
         Ok(path)
     }
 

@@ -80,9 +80,41 @@ pub(super) fn ports(text: &str, ports: &BTreeMap<u16, u16>) -> String {
     result
 }
 
+/// Replaces addresses by what stands for them. `https://host:1` does not stand in `https://host:12`.
+pub(super) fn routes(text: &str, routes: &[(String, String)]) -> String {
+    let mut result = text.to_owned();
+    for (from, to) in routes {
+        let mut parts = result.split(from.as_str());
+        let mut replaced = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let whole = !part.starts_with(|c: char| c.is_ascii_digit());
+            replaced += if whole { to } else { from };
+            replaced += part;
+        }
+        result = replaced;
+    }
+    result
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_are_replaced_by_what_stands_for_them() {
+        let table = [
+            ("https://a:1".to_owned(), "https://b:7".to_owned()),
+            ("https://c:2".to_owned(), "https://d:8".to_owned()),
+        ];
+        for (text, expected) in [
+            ("server: https://a:1", "server: https://b:7"),
+            ("\"https://a:1/x\" https://a:1", "\"https://b:7/x\" https://b:7"),
+            ("https://a:12 https://c:2\n", "https://a:12 https://d:8\n"),
+            ("a:1", "a:1"),
+        ] {
+            assert_eq!(routes(text, &table), expected, "{text}");
+        }
+    }
 
     #[test]
     fn variables_are_resolved_as_the_kubelet_does() {

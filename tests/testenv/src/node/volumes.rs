@@ -27,7 +27,7 @@ use k8s_openapi::{
 use kube::{Api, Client, api::PostParams};
 use kube_runtime::{WatchStreamExt, watcher::watch_object};
 
-use super::{Context, Steady, TOKEN_LIFETIME};
+use super::{Context, Routes, Steady, TOKEN_LIFETIME, rewrite};
 
 /// The files of a volume by their path in it.
 type Files = BTreeMap<String, Vec<u8>>;
@@ -172,13 +172,14 @@ fn downward_files<'a>(
     Ok(Source::Static(files))
 }
 
-/// Keeps a volume's directory up to date until it is dropped. Calls `ready` when all its files are there.
+/// Keeps a volume's directory up to date until it is dropped, with the addresses in its files replaced by those that
+/// stand for them. Calls `ready` when all its files are there.
 pub(super) async fn follow(
     context: Arc<Context>,
     client: Client,
     (namespace, account): (String, String),
     volume: Volume,
-    directory: PathBuf,
+    (directory, routes): (PathBuf, Routes),
     ready: impl Fn() + Send,
 ) {
     if let Err(error) = fs::create_dir_all(&directory) {
@@ -204,7 +205,12 @@ pub(super) async fn follow(
         let Some(all) = contents.iter().cloned().collect::<Option<Vec<Files>>>() else {
             continue;
         };
-        let all: Files = all.into_iter().flatten().collect();
+        let mut all: Files = all.into_iter().flatten().collect();
+        for content in all.values_mut() {
+            if let Ok(text) = std::str::from_utf8(content) {
+                *content = rewrite::routes(text, &routes).into_bytes();
+            }
+        }
         if written.as_ref() == Some(&all) {
             continue;
         }
