@@ -65,7 +65,10 @@ where
 
 /// What a request does, as roles name it; `None` for one that only reads.
 fn verb<A>(request: &Request<A>) -> Option<&'static str> {
-    let content = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     match *request.method() {
         Method::POST => Some("create"),
         Method::PUT => Some("update"),
