@@ -68,6 +68,9 @@ pub(crate) async fn write(hub: &Hub, change: Change) -> Result<(), kube::Error> 
             let written =
                 conditions::apply_status(&api_of(hub, link.as_ref()), link.as_ref(), MANAGER, &status).await?;
             hub.links.recent.wrote(written);
+            let before = link.status.as_ref().map(|status| status.conditions.as_slice());
+            hub.events
+                .changed(link.as_ref(), before.unwrap_or_default(), &conditions);
         }
         Change::PeeringStatus(peering, counts, next, conditions) => {
             let status = peering_status(counts, next, &json!(conditions));
@@ -75,6 +78,9 @@ pub(crate) async fn write(hub: &Hub, change: Change) -> Result<(), kube::Error> 
             hub.peerings
                 .recent
                 .wrote(conditions::apply_status(&api, peering.as_ref(), MANAGER, &status).await?);
+            let before = peering.status.as_ref().map(|status| status.conditions.as_slice());
+            hub.events
+                .changed(peering.as_ref(), before.unwrap_or_default(), &conditions);
         }
     }
     Ok(())
