@@ -21,7 +21,7 @@ test: controlplane ## Run every test, on real API servers.
 	$(CARGO) test --workspace --locked
 
 test-unit: ## Run the tests that need no API server.
-	$(CARGO) test --locked -p peering-api -p exchange -p addon-framework -p addon-manager -p addon-agent
+	$(CARGO) test --locked -p peering-api -p exchange -p addon-framework -p addon-manager -p addon-agent -p exposition
 
 lint: ## Check formatting, lints and generated files.
 	$(CARGO) fmt --all --check

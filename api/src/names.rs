@@ -152,6 +152,15 @@ pub fn role_name(peering: &str) -> String {
     format!("{AGENT}:{peering}")
 }
 
+/// Name of the event that tells of a transition of one condition, which was seen on one version of one object.
+#[must_use]
+pub fn event_name(object: &str, uid: &str, version: &str, condition: &str) -> String {
+    let id = digest(&["event/v1", uid, version, condition], 32);
+    let mut object = object.to_owned();
+    object.truncate(MAX_NAME - id.len() - 1);
+    format!("{}.{id}", object.trim_end_matches(['-', '.']))
+}
+
 /// Fingerprint of a public key as shown to people: `SHA256:` and the first 32 hex characters.
 #[must_use]
 pub fn key_fingerprint(public_key: &[u8]) -> String {
@@ -188,6 +197,10 @@ mod tests {
             "peering-1244d3bc6c53866b576a23659f450d97-0123456789"
         );
         assert_eq!(role_name("east-west"), "token-exchange-agent:east-west");
+        assert_eq!(
+            event_name("east-west", "u", "7", "Ready"),
+            "east-west.16810735b69e8976c24cad4a6ee8ee48"
+        );
         assert_eq!(key_fingerprint(&[7; 32]), "SHA256:4bb06f8e4e3a7715d201d573d0aa4237");
     }
 
@@ -217,6 +230,7 @@ mod tests {
         let (one, two) = (link_id("p", "a", &long, "y"), link_id("p", "a", &long, "z"));
         let (first, second) = (link_name("p", "a", &long, &one), link_name("p", "a", &long, &two));
         assert!(first.len() <= 253 && one.len() <= 63);
+        assert_eq!(event_name(&long, "u", "7", "Ready").len(), 253);
         assert_ne!(first, second);
     }
 }

@@ -17,11 +17,16 @@ use peering_api::{
     ocm::{ManagedCluster, ManagedClusterAddOn, ManifestWork, Placement, PlacementDecision, names as ocm},
     peering::{
         ApiServer, ExchangeProfile, PeerExport, PeerLink, PeerMember, Peering, PeeringSpec, PlacementRef, condition,
-        reasons,
+        is_true, reasons,
     },
 };
 use serde::de::DeserializeOwned;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    events::Recorder,
+    metrics::{Fleet, Metrics},
+};
 
 /// A watch with our own newest writes in front of it.
 pub(crate) struct Kind<K>
@@ -165,6 +170,10 @@ pub(crate) struct Hub {
     pub(crate) exports: Kind<PeerExport>,
     pub(crate) links: Kind<PeerLink>,
     pub(crate) works: Kind<ManifestWork>,
+    /// Tells transitions.
+    pub(crate) events: Recorder,
+    /// What is measured as it happens.
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// Where touched objects are reported.
@@ -297,6 +306,10 @@ impl Hub {
                     on_cluster(member.namespace().unwrap_or_default());
                 },
             );
+            let metrics = Arc::<Metrics>::default();
+            let measured = metrics.clone();
+            let seen = move |link: &PeerLink| measured.seen(link, Timestamp::now());
+            let lost = metrics.lost_events.clone();
             Self {
                 client: clients.request.clone(),
                 peerings: named,
@@ -306,9 +319,14 @@ impl Hub {
                 decisions,
                 addons,
                 members,
-                exports: labelled(client, tasks, token, "peerexports", queues, || {}),
-                links: labelled(client, tasks, token, "peerlinks", queues, colliding),
-                works: labelled(client, tasks, token, "manifestworks", queues, || {}),
+                exports: labelled(client, tasks, token, "peerexports", queues, |_| ()),
+                links: labelled(client, tasks, token, "peerlinks", queues, move |link| {
+                    seen(link);
+                    colliding();
+                }),
+                works: labelled(client, tasks, token, "manifestworks", queues, |_| ()),
+                events: Recorder::start(clients.request.clone(), tasks, token, lost),
+                metrics,
             }
         })
     }
@@ -482,6 +500,22 @@ impl Hub {
         self.addons.get(Some(cluster), names::ADDON)
     }
 
+    /// What the metrics tell of.
+    pub(crate) fn fleet(&self) -> Fleet {
+        let alive = |addon: &ManagedClusterAddOn| {
+            let conditions = addon.status.as_ref().map(|status| status.conditions.as_slice());
+            conditions.is_some_and(|conditions| is_true(conditions, ocm::condition::AVAILABLE))
+        };
+        let addons = self.addons.store.state().into_iter();
+        Fleet {
+            links: self.links.watch.store.state(),
+            peerings: self.peerings.watch.store.state(),
+            agents: addons
+                .map(|addon| (addon.namespace().unwrap_or_default(), alive(&addon)))
+                .collect(),
+        }
+    }
+
     /// Whether a cluster still has links that its agent must withdraw.
     pub(crate) fn has_links(&self, cluster: &str) -> bool {
         self.links
@@ -493,14 +527,14 @@ impl Hub {
     }
 }
 
-/// Watches a kind whose objects carry the label of their Peering.
+/// Watches a kind whose objects carry the label of their Peering. `also` hears of each touched object too.
 fn labelled<K>(
     client: &kube::Client,
     tasks: &TaskTracker,
     token: &CancellationToken,
     name: &'static str,
     queues: &Queues,
-    touched: impl Fn() + Send + Sync + 'static,
+    also: impl Fn(&K) + Send + Sync + 'static,
 ) -> Kind<K>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -522,11 +556,11 @@ where
         config,
         move |object: &K| {
             seen.seen(object);
+            also(object);
             queues.leaving.add(object.namespace().unwrap_or_default());
             if let Some(peering) = label(object) {
                 queues.peerings.add(peering.to_owned());
             }
-            touched();
         },
     );
     Kind { watch, recent }

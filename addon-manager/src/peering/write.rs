@@ -76,13 +76,19 @@ pub(crate) async fn write(hub: &Hub, peering: &str, change: Change) -> Result<()
             let written =
                 conditions::apply_status(&api_of(hub, link.as_ref()), link.as_ref(), MANAGER, &status).await?;
             hub.links.recent.wrote(written);
+            let before = link.status.as_ref().map(|status| status.conditions.as_slice());
+            hub.events
+                .changed(link.as_ref(), before.unwrap_or_default(), &conditions);
         }
         Change::PeeringStatus(peering, status) => {
             let api = Api::<Peering>::all(client);
-            let status = peering_status(&status);
+            let fields = peering_status(&status);
             hub.peerings
                 .recent
-                .wrote(conditions::apply_status(&api, peering.as_ref(), MANAGER, &status).await?);
+                .wrote(conditions::apply_status(&api, peering.as_ref(), MANAGER, &fields).await?);
+            let before = peering.status.as_ref().map(|status| status.conditions.as_slice());
+            hub.events
+                .changed(peering.as_ref(), before.unwrap_or_default(), &status.conditions);
         }
     }
     Ok(())
