@@ -168,11 +168,7 @@ async fn a_name_that_does_not_resolve() {
     let mut tls = ask("127.0.0.1:1".parse().unwrap(), &Ca::new("ca").pem());
     tls.endpoint = Endpoint::parse("no-such-host.invalid:6443").unwrap();
     let result = probe(&tls, TIMEOUT).await;
-    assert_failure(
-        result,
-        Reason::Unreachable,
-        &["no-such-host.invalid:6443", "does not resolve", "DNS"],
-    );
+    assert_failure(result, Reason::Unreachable, &["no-such-host.invalid:6443"]);
 }
 
 #[tokio::test]
