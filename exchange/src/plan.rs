@@ -153,7 +153,7 @@ fn served(
                 params: params[*from].clone(),
                 peering: name.to_owned(),
                 source: (*from).to_owned(),
-                destination: None,
+                ..Scope::default()
             };
             let (place, export) = export(name, peering, artefact, &scope)?;
             wanted.exports.insert(place.clone(), export);
