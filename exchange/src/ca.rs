@@ -20,8 +20,12 @@ pub struct Certificate {
     pub fingerprint: String,
     /// Subject, for people.
     pub subject: String,
+    /// Start of validity.
+    pub not_before: Timestamp,
     /// End of validity.
     pub not_after: Timestamp,
+    /// True if it may sign other certificates (basic constraints).
+    pub is_ca: bool,
     /// The PEM block, lines normalised.
     pub pem: String,
 }
@@ -75,8 +79,9 @@ fn certificate(block: &str) -> Result<Certificate, &'static str> {
     if !rest.is_empty() {
         return Err("bytes follow the certificate");
     }
-    let not_after =
-        Timestamp::from_second(x509.validity().not_after.timestamp()).map_err(|_| "its validity is out of range")?;
+    let time = |seconds| Timestamp::from_second(seconds).map_err(|_| "its validity is out of range");
+    let not_before = time(x509.validity().not_before.timestamp())?;
+    let not_after = time(x509.validity().not_after.timestamp())?;
     let body = body
         .lines()
         .map(str::trim)
@@ -86,7 +91,9 @@ fn certificate(block: &str) -> Result<Certificate, &'static str> {
     Ok(Certificate {
         fingerprint: hex(&Sha256::digest(&der)),
         subject: x509.subject().to_string(),
+        not_before,
         not_after,
+        is_ca: x509.is_ca(),
         pem: format!("{BEGIN}\n{body}\n{END}\n"),
     })
 }

@@ -1,7 +1,8 @@
 //! The pure core of the exchange: what is to be handed over, how it is sealed, what a CA bundle becomes, and when a
 //! link is ready. No client, no clock, no randomness of its own, no async: time and random bytes are arguments.
 //!
-//! Read in this order to follow a secret: [`plan`] (who hands what to whom), [`source`] (is the source any good),
+//! Read in this order to follow a secret: [`plan`] (who hands what to whom), [`expression`] (what profiles compute),
+//! [`source`] (is the source any good),
 //! [`content`] and [`envelope`] (packed and sealed), [`carry`] (the `ManifestWork`), [`ca`] (bundles), [`state`]
 //! (what people see).
 pub mod ca;
@@ -17,3 +18,4 @@ pub mod revision;
 pub mod rights;
 pub mod source;
 pub mod state;
+pub mod value;

@@ -14,7 +14,7 @@ use super::{
     members::Member,
     names_check::{is_label, is_subdomain},
 };
-use crate::expression::{self, Scope};
+use crate::expression::{self, Scope, Text};
 
 /// Key under which the certificates of a bundle stand where the profile names none.
 pub const DEFAULT_BUNDLE_KEY: &str = "ca-bundle.crt";
@@ -106,9 +106,10 @@ impl Resolver<'_> {
     }
 }
 
-/// Whether a text needs the inputs of the source. The agent of the source is the only one who sees them.
+/// Whether a text needs the inputs of the source, which only its agent sees. What cannot be read is said elsewhere.
 fn depends_on_inputs(text: &str) -> bool {
-    text.contains("inputs")
+    let references = Text::parse(text).map(|text| text.references()).unwrap_or_default();
+    references.iter().any(|reference| reference.variable == "inputs")
 }
 
 impl Context<'_> {
@@ -118,6 +119,7 @@ impl Context<'_> {
             peering: self.name.to_owned(),
             source: from.cluster.to_owned(),
             destination: to.map(|to| to.cluster.to_owned()),
+            ..Scope::default()
         }
     }
 

@@ -1,0 +1,61 @@
+//! What a profile may cost. Whoever may write a profile must not be able to stop the manager or an agent with it.
+//!
+//! The size and shape of a text are checked before the CEL parser sees it; the work of an evaluation is counted while
+//! it runs, whatever way it is spent (long lists, nested loops, texts that double themselves).
+use super::{ExpressionError, Position};
+
+/// Most characters of a text with holes, or of a condition.
+pub const CHARACTERS: usize = 4096;
+/// Most tokens in one expression. A node of the syntax tree takes at least one, so this bounds the tree too.
+pub const TOKENS: usize = 1000;
+/// Deepest nesting of brackets, and most `?:` in one expression: the parser recurses into both.
+pub const NESTING: usize = 32;
+/// Deepest syntax tree. `a + b + …` is as deep as it has operands; evaluation recurses once per level.
+pub const DEPTH: usize = 100;
+/// Deepest nesting of `all`, `exists`, `exists_one`, `map` and `filter`.
+pub const LOOPS: usize = 2;
+/// Most characters of a regular expression.
+pub const PATTERN: usize = 256;
+/// Most bytes that a compiled regular expression may take. `\w` alone takes about 20 KiB.
+pub const PATTERN_MEMORY: usize = 256 * 1024;
+/// Most bytes that come out of one evaluation: 1 MiB, the most that a Secret may hold.
+pub const OUTPUT: usize = 1024 * 1024;
+/// Most work of one evaluation, in the unit of [`Work`]. Spent in the slowest way it takes some 100 ms.
+pub const WORK: usize = 10_000_000;
+/// What the evaluation of one node costs, whatever it does.
+pub(super) const NODE: usize = 10;
+
+/// The work that an evaluation may still do. The unit is one byte copied or looked at.
+#[derive(Debug)]
+pub(super) struct Work(usize);
+
+/// There is no work left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Exhausted;
+
+impl Default for Work {
+    fn default() -> Self {
+        Self(WORK)
+    }
+}
+
+impl Work {
+    /// Takes some work off.
+    pub fn spend(&mut self, amount: usize) -> Result<(), Exhausted> {
+        match self.0.checked_sub(amount) {
+            Some(left) => self.0 = left,
+            None => {
+                // Nothing may go on at a lower price after this.
+                self.0 = 0;
+                return Err(Exhausted);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes some work off for what stands at a position.
+    pub fn charge(&mut self, at: Position, amount: usize) -> Result<(), ExpressionError> {
+        self.spend(amount)
+            .map_err(|Exhausted| ExpressionError::TooMuchWork { at })
+    }
+}
