@@ -109,7 +109,10 @@ impl Value {
             Self::Text(text) => text.len(),
             Self::Bytes(bytes) => bytes.expose().len(),
             Self::List(items) => items.iter().map(Self::weight).sum(),
-            Self::Map(entries) => entries.iter().map(|(key, value)| SELF + key.len() + value.weight()).sum(),
+            Self::Map(entries) => entries
+                .iter()
+                .map(|(key, value)| SELF + key.len() + value.weight())
+                .sum(),
         }
     }
 }
@@ -127,7 +130,10 @@ impl From<Json> for Value {
             },
             Json::String(text) => Self::Text(text),
             Json::Array(items) => Self::List(items.into_iter().map(Self::from).collect()),
-            Json::Object(entries) => entries.into_iter().map(|(key, value)| (key, Self::from(value))).collect(),
+            Json::Object(entries) => entries
+                .into_iter()
+                .map(|(key, value)| (key, Self::from(value)))
+                .collect(),
         }
     }
 }

@@ -68,7 +68,11 @@ impl Condition {
 }
 
 fn single_hole(text: &str) -> Result<Hole, ExpressionError> {
-    Text::parse(text)?.into_single().ok_or(ExpressionError::NotOneExpression { at: Position::default() })
+    Text::parse(text)?
+        .into_single()
+        .ok_or(ExpressionError::NotOneExpression {
+            at: Position::default(),
+        })
 }
 
 impl fmt::Debug for Condition {

@@ -225,7 +225,10 @@ pub(super) struct Lines {
 
 impl Lines {
     pub fn new(characters: &[char]) -> Self {
-        let breaks = characters.iter().enumerate().filter(|(_, character)| **character == '\n');
+        let breaks = characters
+            .iter()
+            .enumerate()
+            .filter(|(_, character)| **character == '\n');
         Self {
             starts: std::iter::once(0).chain(breaks.map(|(at, _)| at + 1)).collect(),
         }

@@ -128,10 +128,16 @@ impl<'a> Evaluation<'a> {
 
     fn negate(&mut self, at: Position, of: &'a Node) -> Outcome<'a> {
         match self.value(of)?.as_ref() {
-            Value::Int(value) => value.checked_neg().map(Value::Int).map(Cow::Owned).ok_or(ExpressionError::Arithmetic {
-                at,
-                problem: "the result does not fit into 64 bits",
-            }),
+            Value::Int(value) => {
+                value
+                    .checked_neg()
+                    .map(Value::Int)
+                    .map(Cow::Owned)
+                    .ok_or(ExpressionError::Arithmetic {
+                        at,
+                        problem: "the result does not fit into 64 bits",
+                    })
+            }
             Value::Float(value) => Ok(Cow::Owned(Value::Float(-value))),
             other => Err(mismatch(at, "-", "int or double", other.kind())),
         }
@@ -157,15 +163,18 @@ impl<'a> Evaluation<'a> {
         let [left, right] = sides;
         let (left, right) = (self.value(left)?, self.value(right)?);
         self.work.charge(at, left.weight().saturating_add(right.weight()))?;
-        operator.apply(&left, &right).map(Cow::Owned).map_err(|fault| match fault {
-            operators::Fault::Types => ExpressionError::Type {
-                at,
-                what: operator.to_string(),
-                expected: operator.expected(left.kind()).to_owned(),
-                seen: format!("{} and {}", left.kind(), right.kind()),
-            },
-            operators::Fault::Arithmetic(problem) => ExpressionError::Arithmetic { at, problem },
-        })
+        operator
+            .apply(&left, &right)
+            .map(Cow::Owned)
+            .map_err(|fault| match fault {
+                operators::Fault::Types => ExpressionError::Type {
+                    at,
+                    what: operator.to_string(),
+                    expected: operator.expected(left.kind()).to_owned(),
+                    seen: format!("{} and {}", left.kind(), right.kind()),
+                },
+                operators::Fault::Arithmetic(problem) => ExpressionError::Arithmetic { at, problem },
+            })
     }
 
     fn list(&mut self, nodes: &'a [Node]) -> Outcome<'a> {
@@ -205,7 +214,8 @@ impl<'a> Evaluation<'a> {
         let Value::Text(text) = value.as_ref() else {
             return Err(mismatch(text.at, "matches()", "string", value.kind()));
         };
-        self.work.charge(at, text.len().saturating_mul(1 + pattern.as_str().len() / EIGHTH))?;
+        self.work
+            .charge(at, text.len().saturating_mul(1 + pattern.as_str().len() / EIGHTH))?;
         Ok(bool(pattern.is_match(text)))
     }
 
@@ -220,14 +230,17 @@ impl<'a> Evaluation<'a> {
             values.push(value);
         }
         let arguments: Vec<&Value> = values.iter().map(AsRef::as_ref).collect();
-        function.call(&arguments, &mut self.work).map(Cow::Owned).map_err(|fault| match fault {
-            Fault::Problem(problem) => ExpressionError::Function {
-                at,
-                function: function.name,
-                problem,
-            },
-            Fault::Exhausted => ExpressionError::TooMuchWork { at },
-        })
+        function
+            .call(&arguments, &mut self.work)
+            .map(Cow::Owned)
+            .map_err(|fault| match fault {
+                Fault::Problem(problem) => ExpressionError::Function {
+                    at,
+                    function: function.name,
+                    problem,
+                },
+                Fault::Exhausted => ExpressionError::TooMuchWork { at },
+            })
     }
 
     fn repeat(&mut self, body: &'a Loop) -> Outcome<'a> {
@@ -261,12 +274,7 @@ impl<'a> Evaluation<'a> {
     }
 
     /// `all` and `exists`: one item may decide, also when others fail.
-    fn quantify(
-        &mut self,
-        body: &'a Loop,
-        range: impl Iterator<Item = Cow<'a, Value>>,
-        decisive: bool,
-    ) -> Outcome<'a> {
+    fn quantify(&mut self, body: &'a Loop, range: impl Iterator<Item = Cow<'a, Value>>, decisive: bool) -> Outcome<'a> {
         let mut failed = None;
         for item in range {
             match self.selects(body, item) {
@@ -280,11 +288,7 @@ impl<'a> Evaluation<'a> {
     }
 
     /// The item, if the loop's test holds for it.
-    fn selects(
-        &mut self,
-        body: &'a Loop,
-        item: Cow<'a, Value>,
-    ) -> Result<Option<Cow<'a, Value>>, ExpressionError> {
+    fn selects(&mut self, body: &'a Loop, item: Cow<'a, Value>) -> Result<Option<Cow<'a, Value>>, ExpressionError> {
         let Some(test) = &body.test else {
             return Ok(Some(item));
         };

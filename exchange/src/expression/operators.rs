@@ -190,7 +190,11 @@ fn ordered(left: &Value, right: &Value, holds: fn(Ordering) -> bool) -> Result<V
     match compare(left, right) {
         Some(ordering) => Ok(Value::Bool(holds(ordering))),
         // Not a number is neither less nor greater.
-        None if matches!((left, right), (Value::Int(_) | Value::Float(_), Value::Int(_) | Value::Float(_))) => {
+        None if matches!(
+            (left, right),
+            (Value::Int(_) | Value::Float(_), Value::Int(_) | Value::Float(_))
+        ) =>
+        {
             Ok(Value::Bool(false))
         }
         None => Err(Fault::Types),
@@ -271,7 +275,11 @@ mod tests {
             (Operator::Divide, -7, 2, Ok(int(-3))),
             (Operator::Remainder, -7, 2, Ok(int(-1))),
         ] {
-            assert_eq!(operator.apply(&int(left), &int(right)), expected, "{left} {operator} {right}");
+            assert_eq!(
+                operator.apply(&int(left), &int(right)),
+                expected,
+                "{left} {operator} {right}"
+            );
         }
     }
 

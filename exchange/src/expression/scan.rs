@@ -183,7 +183,14 @@ mod tests {
 
     #[test]
     fn open_strings_are_named() {
-        for (text, offset) in [("1 + 'a}", 4), ("'a\n'}", 0), ("'''a''}", 0), (r"'\'}", 0), ("b\"", 1), ("'\\", 0)] {
+        for (text, offset) in [
+            ("1 + 'a}", 4),
+            ("'a\n'}", 0),
+            ("'''a''}", 0),
+            (r"'\'}", 0),
+            ("b\"", 1),
+            ("'\\", 0),
+        ] {
             let seen = end(text);
             let Err(ExpressionError::UnclosedString { at }) = seen else {
                 panic!("{text}: {seen:?}");

@@ -27,7 +27,11 @@ impl Scope {
         }
         let single = |key: &str, text: &String| [(key, Value::Text(text.clone()))].into_iter().collect();
         Some(Cow::Owned(match name {
-            "params" => self.params.iter().map(|(name, text)| (name, Value::Text(text.clone()))).collect(),
+            "params" => self
+                .params
+                .iter()
+                .map(|(name, text)| (name, Value::Text(text.clone())))
+                .collect(),
             "peering" => single("name", &self.peering),
             "source" => single("cluster", &self.source),
             "destination" => single("cluster", self.destination.as_ref()?),

@@ -13,7 +13,7 @@ pub struct TemplateError {
     /// The path of the string; empty where the template is a single string.
     pub path: String,
     /// What is wrong with it.
-    pub error: ExpressionError,
+    pub error: Box<ExpressionError>,
 }
 
 /// An object template whose strings have been parsed. Keys are taken as they are.
@@ -63,7 +63,10 @@ impl Template {
     /// The variables that the holes use.
     #[must_use]
     pub fn references(&self) -> BTreeSet<Reference> {
-        self.texts().into_iter().flat_map(|(_, text)| text.references()).collect()
+        self.texts()
+            .into_iter()
+            .flat_map(|(_, text)| text.references())
+            .collect()
     }
 }
 
@@ -74,7 +77,7 @@ impl Part {
             Json::String(text) => {
                 let text = Text::parse(text).map_err(|error| TemplateError {
                     path: path.clone(),
-                    error,
+                    error: Box::new(error),
                 })?;
                 if !text.has_holes() {
                     return Ok(Self::Plain(json.clone()));
@@ -111,16 +114,20 @@ impl Part {
             Self::Text { path, text } => {
                 let failed = |error| TemplateError {
                     path: path.clone(),
-                    error,
+                    error: Box::new(error),
                 };
                 let value = text.value(scope).map_err(failed)?;
                 let at = Position::default();
-                *left = left.checked_sub(value.weight()).ok_or_else(|| failed(ExpressionError::TooMuchOutput { at }))?;
+                *left = left
+                    .checked_sub(value.weight())
+                    .ok_or_else(|| failed(ExpressionError::TooMuchOutput { at }))?;
                 Ok(value.to_json())
             }
             Self::List(parts) => parts.iter().map(|part| part.fill(scope, left)).collect(),
             Self::Object(parts) => {
-                let entries = parts.iter().map(|(key, part)| Ok((key.clone(), part.fill(scope, left)?)));
+                let entries = parts
+                    .iter()
+                    .map(|(key, part)| Ok((key.clone(), part.fill(scope, left)?)));
                 entries.collect::<Result<serde_json::Map<_, _>, _>>().map(Json::Object)
             }
         }
@@ -138,7 +145,10 @@ impl Part {
 
 /// Adds a key to a path: `.key`, or `[key]` where the key is not a plain name.
 fn push_key(path: &mut String, key: &str) {
-    let plain = !key.is_empty() && key.chars().all(|character| character.is_ascii_alphanumeric() || character == '_');
+    let plain = !key.is_empty()
+        && key
+            .chars()
+            .all(|character| character.is_ascii_alphanumeric() || character == '_');
     if !plain {
         let _ = write!(path, "[{key}]");
         return;

@@ -116,7 +116,10 @@ impl Node {
             NodeKind::Conditional(nodes) => nodes.iter().collect(),
             NodeKind::List(nodes) | NodeKind::Call { arguments: nodes, .. } => nodes.iter().collect(),
             NodeKind::Map(entries) => entries.iter().flat_map(|(key, value)| [key, value]).collect(),
-            NodeKind::Loop(body) => std::iter::once(&body.range).chain(&body.test).chain(&body.step).collect(),
+            NodeKind::Loop(body) => std::iter::once(&body.range)
+                .chain(&body.test)
+                .chain(&body.step)
+                .collect(),
         }
     }
 

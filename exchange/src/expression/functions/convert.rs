@@ -1,7 +1,6 @@
 //! Functions that turn a value into another form of it.
 use base64::{
-    Engine,
-    alphabet,
+    Engine, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
     prelude::BASE64_STANDARD,
 };
@@ -58,9 +57,10 @@ pub(super) fn int(arguments: &[&Value], _: &mut Work) -> Result<Value, Fault> {
         #[allow(clippy::cast_possible_truncation)]
         [Value::Float(value)] if (-LIMIT..LIMIT).contains(value) => Ok(Value::Int(value.trunc() as i64)),
         [Value::Float(_)] => Err(Fault::Problem("the number does not fit into 64 bits")),
-        [Value::Text(text)] => {
-            text.parse().map(Value::Int).map_err(|_| Fault::Problem("the text is not a whole number of 64 bits"))
-        }
+        [Value::Text(text)] => text
+            .parse()
+            .map(Value::Int)
+            .map_err(|_| Fault::Problem("the text is not a whole number of 64 bits")),
         _ => Err(MISMATCH),
     }
 }
@@ -70,7 +70,10 @@ pub(super) fn double(arguments: &[&Value], _: &mut Work) -> Result<Value, Fault>
         [Value::Float(value)] => Ok(Value::Float(*value)),
         #[allow(clippy::cast_precision_loss)]
         [Value::Int(value)] => Ok(Value::Float(*value as f64)),
-        [Value::Text(text)] => text.parse().map(Value::Float).map_err(|_| Fault::Problem("the text is not a number")),
+        [Value::Text(text)] => text
+            .parse()
+            .map(Value::Float)
+            .map_err(|_| Fault::Problem("the text is not a number")),
         _ => Err(MISMATCH),
     }
 }
@@ -108,7 +111,9 @@ pub(super) fn base64_encode(arguments: &[&Value], _: &mut Work) -> Result<Value,
 pub(super) fn base64_decode(arguments: &[&Value], _: &mut Work) -> Result<Value, Fault> {
     let [text] = texts(arguments)?;
     let text: Zeroizing<Vec<u8>> = Zeroizing::new(text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect());
-    let bytes = BASE64_LENIENT.decode(&*text).map_err(|_| Fault::Problem("the text is not base64"))?;
+    let bytes = BASE64_LENIENT
+        .decode(&*text)
+        .map_err(|_| Fault::Problem("the text is not base64"))?;
     Ok(Value::Bytes(bytes.into()))
 }
 

@@ -31,9 +31,8 @@ pub(super) fn kubeconfig(arguments: &[&Value], _: &mut Work) -> Result<Value, Fa
             "it takes server, ca, context, name, token, clientCertificate, clientKey and tlsServerName only",
         ));
     }
-    let name = match (text(entries, "context")?, text(entries, "name")?) {
-        (Some(name), None) | (None, Some(name)) => name,
-        _ => return Err(Fault::Problem("it needs either context or name")),
+    let ((Some(name), None) | (None, Some(name))) = (text(entries, "context")?, text(entries, "name")?) else {
+        return Err(Fault::Problem("it needs either context or name"));
     };
     let config = json!({
         "apiVersion": "v1",
@@ -48,11 +47,17 @@ pub(super) fn kubeconfig(arguments: &[&Value], _: &mut Work) -> Result<Value, Fa
 
 fn cluster(entries: &BTreeMap<String, Value>) -> Result<Json, Fault> {
     let server = text(entries, "server")?.ok_or(Fault::Problem("it needs server"))?;
-    let https = server.parse::<Uri>().is_ok_and(|uri| uri.scheme_str() == Some("https") && uri.host().is_some());
+    let https = server
+        .parse::<Uri>()
+        .is_ok_and(|uri| uri.scheme_str() == Some("https") && uri.host().is_some());
     if !https {
-        return Err(Fault::Problem("server is not a URL with https: credentials would travel readable"));
+        return Err(Fault::Problem(
+            "server is not a URL with https: credentials would travel readable",
+        ));
     }
-    let ca = data(entries, "ca")?.ok_or(Fault::Problem("it needs ca, the certificates that the server is checked by"))?;
+    let ca = data(entries, "ca")?.ok_or(Fault::Problem(
+        "it needs ca, the certificates that the server is checked by",
+    ))?;
     let mut cluster = json!({"server": server, "certificate-authority-data": ca});
     if let Some(name) = text(entries, "tlsServerName")? {
         cluster["tls-server-name"] = name.into();
@@ -70,7 +75,9 @@ fn user(entries: &BTreeMap<String, Value>) -> Result<Json, Fault> {
         (None, Some(certificate), Some(key)) => {
             Ok(json!({"client-certificate-data": certificate, "client-key-data": key}))
         }
-        _ => Err(Fault::Problem("it needs either token, or clientCertificate and clientKey")),
+        _ => Err(Fault::Problem(
+            "it needs either token, or clientCertificate and clientKey",
+        )),
     }
 }
 
@@ -80,7 +87,9 @@ fn text<'v>(entries: &'v BTreeMap<String, Value>, key: &str) -> Result<Option<&'
         None => Ok(None),
         Some(Value::Text(text)) if !text.is_empty() => Ok(Some(text)),
         Some(Value::Text(_)) => Err(Fault::Problem("one of its texts is empty")),
-        Some(_) => Err(Fault::Problem("server, context, name and tlsServerName must be strings")),
+        Some(_) => Err(Fault::Problem(
+            "server, context, name and tlsServerName must be strings",
+        )),
     }
 }
 

@@ -72,7 +72,13 @@ const fn function(
 
 /// All functions but `matches`, whose pattern is compiled along with the expression.
 static FUNCTIONS: [Function; 25] = [
-    function("size", &[&[Kind::Text, Kind::Bytes, Kind::List, Kind::Map]], Kind::Int, CHEAP, convert::size),
+    function(
+        "size",
+        &[&[Kind::Text, Kind::Bytes, Kind::List, Kind::Map]],
+        Kind::Int,
+        CHEAP,
+        convert::size,
+    ),
     function(
         "string",
         &[&[Kind::Text, Kind::Bytes, Kind::Int, Kind::Float, Kind::Bool]],
@@ -81,8 +87,20 @@ static FUNCTIONS: [Function; 25] = [
         convert::string,
     ),
     function("bytes", &[BYTES_OR_TEXT], Kind::Bytes, CHEAP, convert::bytes),
-    function("int", &[&[Kind::Int, Kind::Float, Kind::Text]], Kind::Int, CHEAP, convert::int),
-    function("double", &[&[Kind::Float, Kind::Int, Kind::Text]], Kind::Float, CHEAP, convert::double),
+    function(
+        "int",
+        &[&[Kind::Int, Kind::Float, Kind::Text]],
+        Kind::Int,
+        CHEAP,
+        convert::int,
+    ),
+    function(
+        "double",
+        &[&[Kind::Float, Kind::Int, Kind::Text]],
+        Kind::Float,
+        CHEAP,
+        convert::double,
+    ),
     function("bool", &[&[Kind::Bool, Kind::Text]], Kind::Bool, CHEAP, convert::bool),
     function("contains", &[TEXT, TEXT], Kind::Bool, CHEAP, strings::contains),
     function("startsWith", &[TEXT, TEXT], Kind::Bool, CHEAP, strings::starts_with),
@@ -94,16 +112,46 @@ static FUNCTIONS: [Function; 25] = [
     function("split", &[TEXT, TEXT], Kind::List, CHEAP, strings::split),
     function("join", &[LIST, TEXT], Kind::Text, CHEAP, strings::join),
     function("sha256", &[BYTES_OR_TEXT], Kind::Text, CHEAP, convert::sha256),
-    function("base64.encode", &[BYTES_OR_TEXT], Kind::Text, CHEAP, convert::base64_encode),
+    function(
+        "base64.encode",
+        &[BYTES_OR_TEXT],
+        Kind::Text,
+        CHEAP,
+        convert::base64_encode,
+    ),
     function("base64.decode", &[TEXT], Kind::Bytes, CHEAP, convert::base64_decode),
     function("json.encode", &[ANY], Kind::Text, CHEAP, convert::json_encode),
     Function {
         result: None,
-        ..function("json.decode", &[BYTES_OR_TEXT], Kind::Null, MANY_VALUES, convert::json_decode)
+        ..function(
+            "json.decode",
+            &[BYTES_OR_TEXT],
+            Kind::Null,
+            MANY_VALUES,
+            convert::json_decode,
+        )
     },
-    function("pem.certificates", &[BYTES_OR_TEXT], Kind::List, CERTIFICATES, pem::certificates),
-    function("pem.notAfter", &[BYTES_OR_TEXT], Kind::Text, CERTIFICATES, pem::not_after),
-    function("pem.fingerprint", &[BYTES_OR_TEXT], Kind::Text, CERTIFICATES, pem::fingerprint),
+    function(
+        "pem.certificates",
+        &[BYTES_OR_TEXT],
+        Kind::List,
+        CERTIFICATES,
+        pem::certificates,
+    ),
+    function(
+        "pem.notAfter",
+        &[BYTES_OR_TEXT],
+        Kind::Text,
+        CERTIFICATES,
+        pem::not_after,
+    ),
+    function(
+        "pem.fingerprint",
+        &[BYTES_OR_TEXT],
+        Kind::Text,
+        CERTIFICATES,
+        pem::fingerprint,
+    ),
     function("url.parse", &[TEXT], Kind::Map, CHEAP, url::parse),
     function("kubeconfig", &[MAP], Kind::Text, CHEAP, kubeconfig::kubeconfig),
 ];
@@ -115,7 +163,12 @@ pub(super) fn find(name: &str) -> Option<&'static Function> {
 
 /// True if some function is named `namespace.…`.
 pub(super) fn is_namespace(name: &str) -> bool {
-    FUNCTIONS.iter().any(|function| function.name.split_once('.').is_some_and(|(namespace, _)| namespace == name))
+    FUNCTIONS.iter().any(|function| {
+        function
+            .name
+            .split_once('.')
+            .is_some_and(|(namespace, _)| namespace == name)
+    })
 }
 
 impl Function {
@@ -148,7 +201,7 @@ pub(super) fn expected(kinds: &[Kind]) -> String {
 const MISMATCH: Fault = Fault::Problem("it cannot take these arguments");
 
 /// The bytes of bytes or text.
-fn raw<'v>(value: &'v Value) -> Result<&'v [u8], Fault> {
+fn raw(value: &Value) -> Result<&[u8], Fault> {
     match value {
         Value::Bytes(bytes) => Ok(bytes.expose()),
         Value::Text(text) => Ok(text.as_bytes()),

@@ -47,7 +47,9 @@ pub(super) fn split(arguments: &[&Value], work: &mut Work) -> Result<Value, Faul
     let [text, separator] = texts(arguments)?;
     if separator.is_empty() {
         work.spend(text.len().saturating_mul(VALUE))?;
-        return Ok(Value::List(text.chars().map(|character| character.to_string().into()).collect()));
+        return Ok(Value::List(
+            text.chars().map(|character| character.to_string().into()).collect(),
+        ));
     }
     work.spend(text.matches(separator).count().saturating_mul(VALUE))?;
     Ok(Value::List(text.split(separator).map(Value::from).collect()))
@@ -66,6 +68,8 @@ pub(super) fn join(arguments: &[&Value], work: &mut Work) -> Result<Value, Fault
             _ => None,
         })
         .collect();
-    let texts = texts.ok_or(Fault::Problem("the list holds something else than strings: use string(x) on its items"))?;
+    let texts = texts.ok_or(Fault::Problem(
+        "the list holds something else than strings: use string(x) on its items",
+    ))?;
     Ok(texts.join(separator).into())
 }

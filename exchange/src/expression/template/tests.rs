@@ -31,22 +31,42 @@ fn holes_of_all_strings_are_filled_and_single_ones_keep_their_type() {
 fn errors_tell_the_path() {
     for (object, expected) in [
         (json!("${"), ": character 1: '${' has no matching '}'"),
-        (json!({"a": {"b": ["x", {"c": "${"}]}}), "a.b[1].c: character 1: '${' has no matching '}'"),
-        (json!({"a": {"b.c/d": "${params.none}"}}), "a[b.c/d]: character 9: \"none\" is not there"),
-        (json!([["${1 +}"]]), "[0][0]: character 6: expected an expression, seen the end of the expression"),
+        (
+            json!({"a": {"b": ["x", {"c": "${"}]}}),
+            "a.b[1].c: character 1: '${' has no matching '}'",
+        ),
+        (
+            json!({"a": {"b.c/d": "${params.none}"}}),
+            "a[b.c/d]: character 9: \"none\" is not there",
+        ),
+        (
+            json!([["${1 +}"]]),
+            "[0][0]: character 6: expected an expression, seen the end of the expression",
+        ),
     ] {
-        assert_eq!(template(&object, &scope()).unwrap_err().to_string(), expected, "{object}");
+        assert_eq!(
+            template(&object, &scope()).unwrap_err().to_string(),
+            expected,
+            "{object}"
+        );
     }
 }
 
 #[test]
 fn texts_and_references_are_told() {
     let template = Template::parse(&json!({"a": ["${params.pool}", "plain"], "b": "${inputs.token.data}"})).unwrap();
-    let texts: Vec<_> = template.texts().into_iter().map(|(path, text)| (path, text.source())).collect();
+    let texts: Vec<_> = template
+        .texts()
+        .into_iter()
+        .map(|(path, text)| (path, text.source()))
+        .collect();
     assert_eq!(texts, [("a[0]", "${params.pool}"), ("b", "${inputs.token.data}")]);
     assert_eq!(
         template.references(),
-        BTreeSet::from([Reference::new("inputs", Some("token")), Reference::new("params", Some("pool"))])
+        BTreeSet::from([
+            Reference::new("inputs", Some("token")),
+            Reference::new("params", Some("pool"))
+        ])
     );
 }
 
@@ -57,5 +77,5 @@ fn all_strings_together_are_bounded() {
     assert!(template(&json!(["${long}", "${long}"]), &scope).is_ok());
     let seen = template(&json!(["${long}", "${long}", "${long}"]), &scope).unwrap_err();
     assert_eq!(seen.path, "[2]");
-    assert!(matches!(seen.error, ExpressionError::TooMuchOutput { .. }));
+    assert!(matches!(*seen.error, ExpressionError::TooMuchOutput { .. }));
 }

@@ -3,7 +3,10 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::expression::{Condition, limits};
+use crate::{
+    expression::{Condition, limits},
+    value::Kind,
+};
 
 /// A scope as an agent has it: a pool and a Secret were read.
 pub(crate) fn scope() -> Scope {
@@ -22,7 +25,11 @@ pub(crate) fn scope() -> Scope {
         ("pool", Value::from(pool)),
     ];
     Scope {
-        params: [("namespace".to_owned(), "rook-ceph".to_owned()), ("pool".to_owned(), "rbd".to_owned())].into(),
+        params: [
+            ("namespace".to_owned(), "rook-ceph".to_owned()),
+            ("pool".to_owned(), "rbd".to_owned()),
+        ]
+        .into(),
         peering: "east-west".to_owned(),
         source: "east".to_owned(),
         destination: Some("west".to_owned()),
@@ -33,7 +40,9 @@ pub(crate) fn scope() -> Scope {
 /// The value of an expression as JSON.
 fn json_of(expression: &str) -> Result<serde_json::Value, String> {
     let text = Text::parse(&format!("${{{expression}}}")).map_err(|error| error.to_string())?;
-    text.value(&scope()).map(|value| value.to_json()).map_err(|error| error.to_string())
+    text.value(&scope())
+        .map(|value| value.to_json())
+        .map_err(|error| error.to_string())
 }
 
 #[test]
@@ -62,7 +71,10 @@ fn expressions_yield() {
     for (expression, expected) in [
         // literals
         ("null", json!(null)),
-        ("[1, -2, 0x10, 1.5, 'a', \"b\", r'\\n', true]", json!([1, -2, 16, 1.5, "a", "b", "\\n", true])),
+        (
+            "[1, -2, 0x10, 1.5, 'a', \"b\", r'\\n', true]",
+            json!([1, -2, 16, 1.5, "a", "b", "\\n", true]),
+        ),
         ("{'a': {'b': 1}}", json!({"a": {"b": 1}})),
         ("b'\\x00\\xff'", json!("AP8=")),
         ("'\\u00e9\\n'", json!("é\n")),
@@ -74,8 +86,14 @@ fn expressions_yield() {
         ("'a' + 'b'", json!("ab")),
         ("b'a' + b'b' == b'ab'", json!(true)),
         ("[1] + [2]", json!([1, 2])),
-        ("1 < 2 && 2.5 > 2 && 'a' < 'b' && false < true && b'a' < b'b'", json!(true)),
-        ("1 == 1.0 && 1 != '1' && [1] == [1.0] && {'a': 1} == {'a': 1.0}", json!(true)),
+        (
+            "1 < 2 && 2.5 > 2 && 'a' < 'b' && false < true && b'a' < b'b'",
+            json!(true),
+        ),
+        (
+            "1 == 1.0 && 1 != '1' && [1] == [1.0] && {'a': 1} == {'a': 1.0}",
+            json!(true),
+        ),
         ("'a' in ['a'] && !('b' in ['a']) && 'a' in {'a': 1}", json!(true)),
         ("!true || !false", json!(true)),
         ("true ? 1 : nothing.at.all", json!(1)),
@@ -97,7 +115,10 @@ fn expressions_yield() {
         // loops
         ("[1, 2].all(x, x > 0)", json!(true)),
         ("[1, 2].exists(x, x > 1)", json!(true)),
-        ("[1, 2].exists_one(x, x > 1) && ![1, 1].existsOne(x, x == 1)", json!(true)),
+        (
+            "[1, 2].exists_one(x, x > 1) && ![1, 1].existsOne(x, x == 1)",
+            json!(true),
+        ),
         ("[1, 2, 3].filter(x, x != 2)", json!([1, 3])),
         ("[1, 2, 3].map(x, x * x)", json!([1, 4, 9])),
         ("[1, 2, 3].map(x, x > 1, x * x)", json!([4, 9])),
@@ -118,34 +139,67 @@ fn expressions_yield() {
 #[test]
 fn what_fails_says_where_and_why() {
     for (expression, expected) in [
-        ("nothing.x", "character 3: there is no variable \"nothing\" here, known: destination, inputs, params, peering, source"),
+        (
+            "nothing.x",
+            "character 3: there is no variable \"nothing\" here, known: destination, inputs, params, peering, source",
+        ),
         ("params.none", "character 9: \"none\" is not there"),
         ("inputs['none']", "character 9: \"none\" is not there"),
         ("inputs[params.pool]", "character 9: what the key names is not there"),
         ("[1][1]", "character 6: the list has only 1 item(s)"),
         ("[1][-1]", "character 6: the list has only 1 item(s)"),
-        ("inputs.pool.status.peers['a']", "character 28: []: expected int, seen string"),
+        (
+            "inputs.pool.status.peers['a']",
+            "character 28: []: expected int, seen string",
+        ),
         ("params[1]", "character 10: []: expected string, seen int"),
         ("'a'.b", "character 6: .b: expected map, seen string"),
         ("'a'[0]", "character 6: []: expected map or list, seen string"),
-        ("1 + 'a'", "character 5: +: expected two ints, doubles, strings, bytes or lists, seen int and string"),
-        ("'a' - 'b'", "character 7: -: expected two ints or two doubles, seen string and string"),
-        ("1 + 1.0", "character 5: +: expected two ints, doubles, strings, bytes or lists, seen int and double"),
-        ("'a' < 1", "character 7: <: expected two numbers, strings, bytes or bools, seen string and int"),
-        ("1 in 2", "character 5: in: expected a list, or a string and a map, seen int and int"),
+        (
+            "1 + 'a'",
+            "character 5: +: expected two ints, doubles, strings, bytes or lists, seen int and string",
+        ),
+        (
+            "'a' - 'b'",
+            "character 7: -: expected two ints or two doubles, seen string and string",
+        ),
+        (
+            "1 + 1.0",
+            "character 5: +: expected two ints, doubles, strings, bytes or lists, seen int and double",
+        ),
+        (
+            "'a' < 1",
+            "character 7: <: expected two numbers, strings, bytes or bools, seen string and int",
+        ),
+        (
+            "1 in 2",
+            "character 5: in: expected a list, or a string and a map, seen int and int",
+        ),
         ("!1", "character 4: !: expected bool, seen int"),
         ("-'a'", "character 3: -: expected int or double, seen string"),
         ("1 ? 2 : 3", "character 3: ?:: expected bool, seen int"),
         ("1 && true", "character 3: &&: expected bool, seen int"),
         ("true && 1", "character 11: &&: expected bool, seen int"),
         ("1 / 0", "character 5: division by zero"),
-        ("9223372036854775807 + 1", "character 23: the result does not fit into 64 bits"),
+        (
+            "9223372036854775807 + 1",
+            "character 23: the result does not fit into 64 bits",
+        ),
         ("has(params.pool.x)", "character 6: has(): expected map, seen string"),
         ("{1: 2}", "character 4: the key of a map: expected string, seen int"),
-        ("{'a': 1, 'a': 2}", "character 12: expected each key of a map once, seen the same key again"),
+        (
+            "{'a': 1, 'a': 2}",
+            "character 12: expected each key of a map once, seen the same key again",
+        ),
         ("1.all(x, x)", "character 3: the loop: expected list or map, seen int"),
-        ("[1].filter(x, x)", "character 17: the condition of the loop: expected bool, seen int"),
-        ("[1].map(x, y)", "character 14: there is no variable \"y\" here, known: destination, inputs, params, peering, source"),
+        (
+            "[1].filter(x, x)",
+            "character 17: the condition of the loop: expected bool, seen int",
+        ),
+        (
+            "[1].map(x, y)",
+            "character 14: there is no variable \"y\" here, known: destination, inputs, params, peering, source",
+        ),
         ("matches(1, 'a')", "character 11: matches(): expected string, seen int"),
     ] {
         assert_eq!(json_of(expression), Err(expected.to_owned()), "{expression}");
@@ -162,7 +216,6 @@ fn what_a_hole_may_yield_depends_on_the_use() {
         (resolved, evaluated, value)
     };
     let same = |text: &str| (Some(text.to_owned()), Some(text.as_bytes().to_vec()));
-    use crate::value::Kind;
     for (expression, (resolved, evaluated), kind) in [
         ("${'a'}", same("a"), Kind::Text),
         ("${1}", same("1"), Kind::Int),
@@ -182,7 +235,10 @@ fn what_a_hole_may_yield_depends_on_the_use() {
         seen,
         "character 4: the expression must yield a string, an int, a bool, or bytes that are UTF-8, seen list"
     );
-    let raw = Text::parse("a${inputs.token.data.binary}z").unwrap().evaluate(&scope()).unwrap();
+    let raw = Text::parse("a${inputs.token.data.binary}z")
+        .unwrap()
+        .evaluate(&scope())
+        .unwrap();
     assert_eq!(raw.expose(), [b'a', 0, 255, b'z']);
 }
 
@@ -211,23 +267,44 @@ fn positions_count_characters_of_the_whole_text() {
 fn references_are_variables_and_what_stands_right_under_them() {
     for (text, expected) in [
         ("plain", vec![]),
-        ("${params.pool}-${source.cluster}", vec![("params", Some("pool")), ("source", Some("cluster"))]),
+        (
+            "${params.pool}-${source.cluster}",
+            vec![("params", Some("pool")), ("source", Some("cluster"))],
+        ),
         ("${inputs.token.data.token}", vec![("inputs", Some("token"))]),
         ("${inputs['token'].data}", vec![("inputs", Some("token"))]),
-        ("${inputs[params.pool]}", vec![("inputs", None), ("params", Some("pool"))]),
+        (
+            "${inputs[params.pool]}",
+            vec![("inputs", None), ("params", Some("pool"))],
+        ),
         ("${has(inputs.token)}", vec![("inputs", Some("token"))]),
         ("${size(inputs)}", vec![("inputs", None)]),
-        ("${inputs.a.map(x, x.b + peering.name)}", vec![("inputs", Some("a")), ("peering", Some("name"))]),
-        ("${['a'].map(params, params.x + .params.y)}", vec![("params", Some("y"))]),
-        ("${{'a': params.a}[params.b]}", vec![("params", Some("a")), ("params", Some("b"))]),
+        (
+            "${inputs.a.map(x, x.b + peering.name)}",
+            vec![("inputs", Some("a")), ("peering", Some("name"))],
+        ),
+        (
+            "${['a'].map(params, params.x + .params.y)}",
+            vec![("params", Some("y"))],
+        ),
+        (
+            "${{'a': params.a}[params.b]}",
+            vec![("params", Some("a")), ("params", Some("b"))],
+        ),
         ("${base64.encode(self.x)}", vec![("self", Some("x"))]),
         ("${a.x.matches('b')}", vec![("a", Some("x"))]),
     ] {
-        let expected: BTreeSet<_> = expected.into_iter().map(|(name, member)| Reference::new(name, member)).collect();
+        let expected: BTreeSet<_> = expected
+            .into_iter()
+            .map(|(name, member)| Reference::new(name, member))
+            .collect();
         assert_eq!(Text::parse(text).unwrap().references(), expected, "{text}");
     }
     let condition = Condition::parse("size(inputs.token.data.token) > 0").unwrap();
-    assert_eq!(condition.references(), BTreeSet::from([Reference::new("inputs", Some("token"))]));
+    assert_eq!(
+        condition.references(),
+        BTreeSet::from([Reference::new("inputs", Some("token"))])
+    );
 }
 
 #[test]
@@ -239,15 +316,38 @@ fn conditions_hold_or_not() {
         ("{'}': true}['}']", Ok(true)),
         ("1 + 1", Err("character 1: the expression must yield a bool, seen int")),
         ("${1}", Err("character 3: the expression must yield a bool, seen int")),
-        ("${true} x", Err("character 1: expected one expression, seen text with holes: write the expression without '${' and '}'")),
-        ("${true}${true}", Err("character 1: expected one expression, seen text with holes: write the expression without '${' and '}'")),
-        ("", Err("character 1: expected an expression, seen the end of the expression")),
-        ("inputs.token.data.other == b''", Err("character 18: \"other\" is not there")),
+        (
+            "${true} x",
+            Err(
+                "character 1: expected one expression, seen text with holes: write the expression without '${' and '}'",
+            ),
+        ),
+        (
+            "${true}${true}",
+            Err(
+                "character 1: expected one expression, seen text with holes: write the expression without '${' and '}'",
+            ),
+        ),
+        (
+            "",
+            Err("character 1: expected an expression, seen the end of the expression"),
+        ),
+        (
+            "inputs.token.data.other == b''",
+            Err("character 18: \"other\" is not there"),
+        ),
     ] {
         let seen = Condition::parse(text).and_then(|condition| condition.holds(&scope()));
-        assert_eq!(seen.map_err(|error| error.to_string()), expected.map_err(str::to_owned), "{text}");
+        assert_eq!(
+            seen.map_err(|error| error.to_string()),
+            expected.map_err(str::to_owned),
+            "{text}"
+        );
     }
-    let missing = Condition::parse("inputs.token.data.other == b''").unwrap().holds(&scope()).unwrap_err();
+    let missing = Condition::parse("inputs.token.data.other == b''")
+        .unwrap()
+        .holds(&scope())
+        .unwrap_err();
     assert!(missing.is_missing());
     assert!(!Condition::parse("1").unwrap().holds(&scope()).unwrap_err().is_missing());
 }
@@ -255,11 +355,20 @@ fn conditions_hold_or_not() {
 #[test]
 fn a_variable_in_extra_stands_in_for_one_of_the_scope() {
     let mut scope = scope();
-    scope.extra.insert("source".to_owned(), Value::from(json!({"cluster": "other", "role": "hub"})));
-    assert_eq!(resolve("${source.cluster} ${source.role}", &scope).as_deref(), Ok("other hub"));
+    scope.extra.insert(
+        "source".to_owned(),
+        Value::from(json!({"cluster": "other", "role": "hub"})),
+    );
+    assert_eq!(
+        resolve("${source.cluster} ${source.role}", &scope).as_deref(),
+        Ok("other hub")
+    );
     scope.destination = None;
     let seen = resolve("${destination.cluster}", &scope).unwrap_err().to_string();
-    assert_eq!(seen, "character 3: there is no variable \"destination\" here, known: inputs, params, peering, source");
+    assert_eq!(
+        seen,
+        "character 3: there is no variable \"destination\" here, known: inputs, params, peering, source"
+    );
 }
 
 #[test]
@@ -289,11 +398,17 @@ fn whatever_is_expensive_is_stopped() {
     .into();
     for text in work {
         let seen = resolve(&text, &scope);
-        assert!(matches!(seen, Err(ExpressionError::TooMuchWork { .. })), "{text}: {seen:?}");
+        assert!(
+            matches!(seen, Err(ExpressionError::TooMuchWork { .. })),
+            "{text}: {seen:?}"
+        );
     }
     for text in ["${long + long}", "${long}${long}", "x${long}${long}"] {
         let seen = resolve(text, &scope);
-        assert!(matches!(seen, Err(ExpressionError::TooMuchOutput { .. })), "{text}: {seen:?}");
+        assert!(
+            matches!(seen, Err(ExpressionError::TooMuchOutput { .. })),
+            "{text}: {seen:?}"
+        );
         let seen = Text::parse(text).unwrap().evaluate(&scope);
         assert!(matches!(seen, Err(ExpressionError::TooMuchOutput { .. })), "{text}");
         let seen = Text::parse(text).unwrap().value(&scope);
@@ -304,10 +419,15 @@ fn whatever_is_expensive_is_stopped() {
 #[test]
 fn the_work_of_all_holes_counts_together() {
     let mut scope = scope();
-    scope.extra.insert("long".to_owned(), Value::Text("x".repeat(1_000_000)));
+    scope
+        .extra
+        .insert("long".to_owned(), Value::Text("x".repeat(1_000_000)));
     let hole = "${size(long)}";
     assert!(resolve(&hole.repeat(5), &scope).is_ok());
-    assert!(matches!(resolve(&hole.repeat(20), &scope), Err(ExpressionError::TooMuchWork { .. })));
+    assert!(matches!(
+        resolve(&hole.repeat(20), &scope),
+        Err(ExpressionError::TooMuchWork { .. })
+    ));
 }
 
 #[test]
@@ -318,7 +438,10 @@ fn size_and_shape_are_bounded_before_evaluation() {
         Text::parse(&text(limits::CHARACTERS + 1)).unwrap_err().to_string(),
         "the text has 4097 characters, expected at most 4096: shorten it"
     );
-    assert!(Text::parse(&"é".repeat(limits::CHARACTERS)).is_ok(), "characters, not bytes");
+    assert!(
+        Text::parse(&"é".repeat(limits::CHARACTERS)).is_ok(),
+        "characters, not bytes"
+    );
     let sum = |operands: usize| format!("${{1{}}}", "+1".repeat(operands - 1));
     assert!(Text::parse(&sum(limits::DEPTH)).is_ok());
     let loops = |depth: usize| format!("${{{}true{}}}", "[1].all(x, ".repeat(depth), ")".repeat(depth));
@@ -327,13 +450,25 @@ fn size_and_shape_are_bounded_before_evaluation() {
     assert!(Text::parse(&parens(limits::NESTING)).is_ok());
     for (text, what) in [
         (sum(limits::DEPTH + 1), "levels, expected at most 100"),
-        (format!("${{a{}}}", ".a".repeat(limits::DEPTH)), "levels, expected at most 100"),
+        (
+            format!("${{a{}}}", ".a".repeat(limits::DEPTH)),
+            "levels, expected at most 100",
+        ),
         (loops(limits::LOOPS + 1), "nested loops, expected at most 2"),
         (parens(limits::NESTING + 1), "nested brackets, expected at most 32"),
         (parens(1500), "nested brackets, expected at most 32"),
-        ("${".to_owned() + &"(".repeat(4000), "nested brackets, expected at most 32"),
-        (format!("${{[1{}]}}", ",1".repeat(limits::TOKENS)), "parts, expected at most 1000"),
-        (format!("${{{}c}}", "a?b:".repeat(limits::NESTING + 1)), "conditionals, expected at most 32"),
+        (
+            "${".to_owned() + &"(".repeat(4000),
+            "nested brackets, expected at most 32",
+        ),
+        (
+            format!("${{[1{}]}}", ",1".repeat(limits::TOKENS)),
+            "parts, expected at most 1000",
+        ),
+        (
+            format!("${{{}c}}", "a?b:".repeat(limits::NESTING + 1)),
+            "conditionals, expected at most 32",
+        ),
     ] {
         let seen = Text::parse(&text).unwrap_err().to_string();
         assert!(seen.contains(what), "{seen}");
@@ -347,7 +482,10 @@ fn size_and_shape_are_bounded_before_evaluation() {
 #[test]
 fn loops_side_by_side_are_not_nested() {
     let text = "${[1].map(a, [2].map(b, b)).map(c, c.map(d, d + 1))}";
-    assert_eq!(Text::parse(text).unwrap().value(&scope()).unwrap().to_json(), json!([[3]]));
+    assert_eq!(
+        Text::parse(text).unwrap().value(&scope()).unwrap().to_json(),
+        json!([[3]])
+    );
 }
 
 #[test]
@@ -362,7 +500,10 @@ fn debug_shows_the_text_and_nothing_that_was_read() {
 #[test]
 fn no_error_holds_a_value() {
     let mut scope = scope();
-    scope.extra.insert("s".to_owned(), Value::from(json!({"text": "hunter2", "list": ["hunter2"], "map": {"hunter2": 1}})));
+    scope.extra.insert(
+        "s".to_owned(),
+        Value::from(json!({"text": "hunter2", "list": ["hunter2"], "map": {"hunter2": 1}})),
+    );
     for expression in [
         "inputs[s.text]",
         "s.text + 1",
