@@ -1,6 +1,7 @@
 //! Keeps four things in step: the metrics that a process exposes, the tables of `docs/monitoring.md`, alert rules, and the
 //! dashboard. The crates that own the metrics compare what they expose with the tables; rules and dashboard are compared
 //! with the tables by a test of this crate.
+pub mod check;
 pub mod promql;
 
 use std::collections::{BTreeMap, BTreeSet};
