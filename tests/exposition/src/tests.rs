@@ -3,8 +3,9 @@
 //! What is exposed is read from the tables of `docs/monitoring.md`. The crates that own the metrics test that these are right.
 use std::{collections::BTreeSet, fs};
 
-use exposition::{Metrics, check, promql, read, rows};
 use serde_json::Value;
+
+use crate::{Metrics, check, promql, read, rows};
 
 const PREFIX: &str = "orchestrator_";
 
