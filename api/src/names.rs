@@ -22,6 +22,8 @@ pub const CERTIFICATES_ANNOTATION: &str = "peering.open-cluster-management.io/ce
 /// Finalizer on a `PeerLink` until its agent has withdrawn the target, on a `Peering` until all its links are gone,
 /// and on a `ManagedClusterAddOn` until its cluster's links are.
 pub const WITHDRAW_FINALIZER: &str = "peering.open-cluster-management.io/withdraw";
+/// Annotation on a consumer: what each link has changed in it.
+pub const WIRED_ANNOTATION: &str = "peering.open-cluster-management.io/wired";
 /// Type of the Secret that carries a sealed envelope to an agent.
 pub const SEALED_SECRET_TYPE: &str = "peering.open-cluster-management.io/sealed";
 /// Longest name of a `Peering`: it is used as a label value too.
@@ -29,8 +31,9 @@ pub const MAX_PEERING_NAME: usize = 63;
 /// Longest object name, RFC 1123 subdomain (Kubernetes API conventions).
 const MAX_NAME: usize = 253;
 
-/// Hex SHA-256 over the length-prefixed fields, cut to `chars`.
-fn digest(fields: &[&str], chars: usize) -> String {
+/// Hex SHA-256 over the length-prefixed fields, cut to `chars`. The first field says what for, so that no two uses meet.
+#[must_use]
+pub fn digest(fields: &[&str], chars: usize) -> String {
     let mut hash = Sha256::new();
     for field in fields {
         hash.update((field.len() as u64).to_be_bytes());
