@@ -1,28 +1,28 @@
-//! The hub as the manager sees it: one watch per kind, and snapshots of everything that concerns one Peering.
+//! The hub as the manager sees it: one watch per kind ([`watches`]), and snapshots of everything that concerns one Peering.
+mod watches;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Debug,
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 
-use addon_framework::runtime::{Clients, Queue, Recent, Watch, WatchState, watch};
+use addon_framework::runtime::{Clients, Queue, Recent, Watch, WatchState};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use exchange::plan::{Claim, claim};
 use jiff::Timestamp;
-use k8s_openapi::NamespaceResourceScope;
-use kube::{Api, Resource, ResourceExt, core::PartialObjectMeta};
-use kube_runtime::watcher;
+use kube::{Resource, ResourceExt, core::PartialObjectMeta};
 use peering_api::{
     names,
     ocm::{ManagedCluster, ManagedClusterAddOn, ManifestWork, Placement, PlacementDecision, names as ocm},
     peering::{
-        ApiServer, ExchangeProfile, PeerExport, PeerLink, PeerMember, Peering, PeeringSpec, PlacementRef, condition,
-        is_true, reasons,
+        ApiServer, ExchangeProfile, PeerExport, PeerLink, PeerMember, Peering, PeeringSpec, condition, is_true, reasons,
     },
 };
 use serde::de::DeserializeOwned;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::watches::Starter;
 use super::{
     events::Recorder,
     metrics::{Fleet, Metrics},
@@ -195,140 +195,7 @@ impl Hub {
         token: &CancellationToken,
         queues: &Queues,
     ) -> Arc<Self> {
-        Arc::new_cyclic(|hub: &std::sync::Weak<Self>| {
-            // A profile, cluster or addon concerns the Peerings that name it, of those which are known by now.
-            let enqueue = {
-                let (hub, queue) = (hub.clone(), queues.peerings.clone());
-                move |concerned: &dyn Fn(&Self) -> BTreeSet<String>| {
-                    hub.upgrade()
-                        .into_iter()
-                        .flat_map(|hub| concerned(&hub))
-                        .for_each(|name| queue.add(name));
-                }
-            };
-            // A link that goes may leave its target to a Peering that has been waiting for it.
-            let colliding = {
-                let enqueue = enqueue.clone();
-                move || enqueue(&|hub| hub.peerings_of(is_colliding))
-            };
-            let on_cluster = {
-                let (enqueue, members) = (enqueue.clone(), queues.members.clone());
-                move |cluster: String| {
-                    enqueue(&|hub| hub.peerings_of_cluster(&cluster));
-                    members.add(cluster);
-                }
-            };
-            let (client, queue) = (&clients.watch, &queues.peerings);
-            let named = {
-                let (queue, recent) = (queue.clone(), Arc::new(Recent::<Peering>::default()));
-                let seen = recent.clone();
-                let watch = watch(
-                    tasks,
-                    token,
-                    "peerings",
-                    Api::all(client.clone()),
-                    watcher::Config::default(),
-                    move |peering: &Peering| {
-                        seen.seen(peering);
-                        queue.add(peering.name_any());
-                    },
-                );
-                Kind { watch, recent }
-            };
-            let placed = {
-                let enqueue = enqueue.clone();
-                move |namespace: String, name: String| {
-                    let reference = Some(PlacementRef { namespace, name });
-                    enqueue(&|hub| hub.peerings_of(|peering| peering.spec.placement_ref == reference));
-                }
-            };
-            let profiles = watch(
-                tasks,
-                token,
-                "profiles",
-                Api::all(client.clone()),
-                watcher::Config::default(),
-                move |profile: &ExchangeProfile| {
-                    let name = profile.name_any();
-                    enqueue(&|hub| hub.peerings_of(|peering| peering.spec.profile == name));
-                },
-            );
-            let touched = on_cluster.clone();
-            let clusters = watch(
-                tasks,
-                token,
-                "managedclusters",
-                Api::all(client.clone()),
-                watcher::Config::default(),
-                move |cluster: &ManagedCluster| touched(cluster.name_any()),
-            );
-            let concerned = placed.clone();
-            let placements = watch(
-                tasks,
-                token,
-                "placements",
-                Api::all(client.clone()),
-                watcher::Config::default(),
-                move |placement: &PartialObjectMeta<Placement>| {
-                    concerned(placement.namespace().unwrap_or_default(), placement.name_any());
-                },
-            );
-            let decisions = watch(
-                tasks,
-                token,
-                "placementdecisions",
-                Api::all(client.clone()),
-                watcher::Config::default(),
-                move |decision: &PlacementDecision| {
-                    let of = decision.labels().get(ocm::PLACEMENT_LABEL).cloned();
-                    placed(decision.namespace().unwrap_or_default(), of.unwrap_or_default());
-                },
-            );
-            let touched = on_cluster.clone();
-            let only_ours = watcher::Config::default().fields(&format!("metadata.name={}", names::ADDON));
-            let addons = watch(
-                tasks,
-                token,
-                "managedclusteraddons",
-                Api::all(client.clone()),
-                only_ours,
-                move |addon: &ManagedClusterAddOn| {
-                    touched(addon.namespace().unwrap_or_default());
-                },
-            );
-            let members = watch(
-                tasks,
-                token,
-                "peermembers",
-                Api::all(client.clone()),
-                watcher::Config::default(),
-                move |member: &PeerMember| {
-                    on_cluster(member.namespace().unwrap_or_default());
-                },
-            );
-            let metrics = Arc::<Metrics>::default();
-            let measured = metrics.clone();
-            let seen = move |link: &PeerLink| measured.seen(link, Timestamp::now());
-            let lost = metrics.lost_events.clone();
-            Self {
-                client: clients.request.clone(),
-                peerings: named,
-                profiles,
-                clusters,
-                placements,
-                decisions,
-                addons,
-                members,
-                exports: labelled(client, tasks, token, "peerexports", queues, |_| ()),
-                links: labelled(client, tasks, token, "peerlinks", queues, move |link| {
-                    seen(link);
-                    colliding();
-                }),
-                works: labelled(client, tasks, token, "manifestworks", queues, |_| ()),
-                events: Recorder::start(clients.request.clone(), tasks, token, lost),
-                metrics,
-            }
-        })
+        Arc::new_cyclic(|hub: &Weak<Self>| Starter::new(clients, tasks, token, queues, hub.clone()).start())
     }
 
     fn peerings_of(&self, concerned: impl Fn(&Peering) -> bool) -> BTreeSet<String> {
@@ -525,43 +392,4 @@ impl Hub {
             .iter()
             .any(|link| link.namespace().as_deref() == Some(cluster))
     }
-}
-
-/// Watches a kind whose objects carry the label of their Peering. `also` hears of each touched object too.
-fn labelled<K>(
-    client: &kube::Client,
-    tasks: &TaskTracker,
-    token: &CancellationToken,
-    name: &'static str,
-    queues: &Queues,
-    also: impl Fn(&K) + Send + Sync + 'static,
-) -> Kind<K>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
-{
-    let recent = Arc::new(Recent::<K>::default());
-    let (seen, queues) = (recent.clone(), queues.clone());
-    let config = watcher::Config::default().labels(names::PEERING_LABEL);
-    let watch = watch(
-        tasks,
-        token,
-        name,
-        Api::all(client.clone()),
-        config,
-        move |object: &K| {
-            seen.seen(object);
-            also(object);
-            queues.leaving.add(object.namespace().unwrap_or_default());
-            if let Some(peering) = label(object) {
-                queues.peerings.add(peering.to_owned());
-            }
-        },
-    );
-    Kind { watch, recent }
 }
