@@ -9,7 +9,7 @@ use std::{
 };
 
 use addon_framework::runtime::{Outcome, conditions::apply_status};
-use exchange::key::KeyPair;
+use exchange::{key::KeyPair, source::Lookup};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use peering_api::{
@@ -28,7 +28,7 @@ use crate::{
     exports,
     hub::Hub,
     spoke::{
-        Observed, Place, Seen, User, carrier_of, input_of,
+        Observed, Place, Seen, User, carrier_of,
         write::{MANAGER, WriteError, act},
     },
     status,
@@ -116,8 +116,9 @@ impl Scene {
         let mut places = BTreeSet::from([place.clone()]);
         places.extend(live.iter().map(|link| carrier(link)));
         let own = live.iter().filter_map(|link| own_export(hub, link));
-        places.extend(own.flat_map(|export| export.spec.inputs.iter().filter_map(input_of).collect::<Vec<_>>()));
-        context.pool.want(&User::Target(place.clone()), &places);
+        let mut wants: BTreeSet<_> = places.iter().map(Lookup::object).collect();
+        wants.extend(own.flat_map(|export| exports::lookups(&context.pool, &context.cluster, &export.spec)));
+        context.pool.want_all(&User::Target(place.clone()), &wants);
 
         let target = context.pool.read(place);
         let mut envelopes = BTreeMap::new();
@@ -147,7 +148,7 @@ impl Scene {
         let views = self.views();
         let current = decide::bundle::current(&context.cluster, &views, self.target());
         match current.and_then(|view| own_export(hub, view.link)) {
-            Some(export) => exports::own_share(&context.pool, &export.spec),
+            Some(export) => exports::own_share(&context.pool, &context.cluster, &export.spec),
             None => Some(OwnShare::None),
         }
     }

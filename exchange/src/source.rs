@@ -19,7 +19,7 @@ pub use self::{
     content::Good,
     issue::{Issued, Signer, issued_certificate, issued_token},
     lookup::{Lookup, Seen, Selection, View},
-    provision::{Provision, Remains, Standing, provisions, remains},
+    provision::{Provision, Remains, Standing, provisioned, provisions, remains},
     read::{Inputs, Reading, State, read},
 };
 use crate::expression::ExpressionError;

@@ -64,12 +64,28 @@ impl Inputs<'_> {
         Ok(good)
     }
 
+    /// What is said of content that is published, whatever was issued for it.
+    #[must_use]
+    pub fn published(&self) -> String {
+        let certificate = self.certificate().map(|(alias, _)| alias);
+        let token = self.tokens().next().map(|(alias, _)| alias);
+        let name = |alias| self.names.get(alias).map(String::as_str).unwrap_or_default();
+        if !self.spec.payload.is_empty() {
+            let names: Vec<_> = self.names.values().map(String::as_str).collect();
+            let from = if names.is_empty() { "" } else { ", made from " };
+            return format!("{} is published{from}{}", self.payload_name(), names.join(", "));
+        }
+        certificate.map_or_else(
+            || format!("{} is published", name(token.unwrap_or_default())),
+            |alias| format!("a certificate of {} is published", name(alias)),
+        )
+    }
+
     fn data(&self, draft: Draft) -> Good {
-        let message = if self.spec.payload.is_empty() || self.names.is_empty() {
+        let message = if self.spec.payload.is_empty() {
             format!("{} is published", draft.name)
         } else {
-            let names: Vec<_> = self.names.values().map(String::as_str).collect();
-            format!("{} is published, made from {}", draft.name, names.join(", "))
+            self.published()
         };
         Good {
             content: Content {

@@ -1,4 +1,6 @@
 //! Objects that the source's agent applies first and removes last, such as a claim that makes a credential.
+use std::collections::BTreeSet;
+
 use peering_api::{
     names,
     peering::{ObjectRef, ObjectTemplate, PeerExportSpec, reasons::SourceReady},
@@ -8,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Bad, KEPT,
-    lookup::{Lookup, Seen},
+    lookup::{Lookup, Seen, View},
     read::{forbidden, scope, unknown},
 };
 use crate::{
@@ -144,23 +146,20 @@ impl Provision {
     }
 }
 
-/// The places of all objects that an export has provisioned, for its removal: names are resolved, so that nothing of a
-/// template has to be filled in.
-fn places(spec: &PeerExportSpec) -> impl Iterator<Item = ObjectRef> {
-    spec.provision.iter().filter_map(place_of)
+/// What is watched of all objects that an export has provisioned. Names are resolved, so that nothing of a template has to
+/// be filled in for their removal.
+#[must_use]
+pub fn provisioned(spec: &PeerExportSpec) -> BTreeSet<Lookup> {
+    let places = spec.provision.iter().filter_map(place_of);
+    places.map(|place| Lookup::object(&place)).collect()
 }
 
 /// What is left of the objects of an export that goes away, each with its place.
 #[must_use]
-pub fn remains(
-    cluster: &str,
-    spec: &PeerExportSpec,
-    view: &super::lookup::View<'_>,
-) -> Vec<(Lookup, ObjectRef, Remains)> {
+pub fn remains(cluster: &str, spec: &PeerExportSpec, view: &View<'_>) -> Vec<(ObjectRef, Remains)> {
     let id = names::export_id(&spec.peering, &spec.artefact, cluster);
     let left = |place: ObjectRef| {
-        let lookup = Lookup::object(&place);
-        let remains = match view(&lookup) {
+        let remains = match view(&Lookup::object(&place)) {
             Seen::Pending => Remains::Waiting,
             Seen::Denied => Remains::Hidden(forbidden(&spec.peering, place.namespace.as_deref(), &place.to_string())),
             Seen::Unknown | Seen::Absent => Remains::Nothing,
@@ -168,9 +167,9 @@ pub fn remains(
             Seen::Present(object) if owner(&object) != Some(&id) || is_going(&object) => Remains::Nothing,
             Seen::Present(object) => uid(&object).map_or(Remains::Nothing, Remains::Delete),
         };
-        (lookup, place, remains)
+        (place, remains)
     };
-    places(spec).map(left).collect()
+    spec.provision.iter().filter_map(place_of).map(left).collect()
 }
 
 fn owner(object: &Value) -> Option<&str> {

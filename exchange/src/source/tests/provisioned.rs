@@ -105,10 +105,11 @@ fn a_template_that_cannot_be_filled_is_named() {
 fn only_what_carries_the_exports_id_is_removed() {
     let spec = export(CLAIM);
     let ours = applied(&claim(&spec));
+    assert_eq!(provisioned(&spec), [claim(&spec).lookup()].into());
     let left = |seen: Seen<Value>| {
         let all = remains(EAST, &spec, &|_| seen.clone());
         assert_eq!(all.len(), 1);
-        all[0].2.clone()
+        all[0].1.clone()
     };
     assert_eq!(left(present(ours.clone())), Remains::Delete("u".into()));
     let mut going = ours.clone();
