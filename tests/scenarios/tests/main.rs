@@ -8,4 +8,5 @@ mod handover;
 mod removal;
 mod rights;
 mod secrecy;
+mod topologies;
 mod validation;
