@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use exchange::key::KeyPair;
 use k8s_openapi::api::{
     apps::v1::Deployment,
+    certificates::v1::CertificateSigningRequest,
     core::v1::Secret,
     rbac::v1::{Role, RoleBinding},
 };
@@ -64,9 +65,20 @@ pub async fn live(world: &World, expected: Option<&Picture>) -> Result<Picture> 
         .await_gone(AGENT_NAMESPACE, names::AGENT, SOON)
         .await?;
     // The key pair outlives the agent. The next life has to make another.
-    let secrets: Api<Secret> = Api::namespaced(client, AGENT_NAMESPACE);
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), AGENT_NAMESPACE);
     secrets
         .delete(names::AGENT_KEY_SECRET, &DeleteParams::default())
+        .await?;
+    // A registration agent that finds more than ten requests of an addon on the hub makes no more for an hour.
+    let requests: Api<CertificateSigningRequest> = Api::all(client);
+    let labels = format!(
+        "{}={},{}={LOCAL_CLUSTER}",
+        ocm::ADDON_NAME_LABEL,
+        names::ADDON,
+        ocm::CLUSTER_NAME_LABEL
+    );
+    requests
+        .delete_collection(&DeleteParams::default(), &ListParams::default().labels(&labels))
         .await?;
     Ok(picture)
 }
