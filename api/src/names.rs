@@ -43,8 +43,9 @@ pub const MAX_PEERING_NAME: usize = 63;
 /// Longest object name, RFC 1123 subdomain (Kubernetes API conventions).
 const MAX_NAME: usize = 253;
 
-/// Hex SHA-256 over the length-prefixed fields, cut to `chars`.
-fn digest(fields: &[&str], chars: usize) -> String {
+/// Hex SHA-256 over the length-prefixed fields, cut to `chars`. The first field says what for, so that no two uses meet.
+#[must_use]
+pub fn digest(fields: &[&str], chars: usize) -> String {
     let mut hash = Sha256::new();
     for field in fields {
         hash.update((field.len() as u64).to_be_bytes());

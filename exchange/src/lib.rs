@@ -2,9 +2,9 @@
 //! link is ready. No client, no clock, no randomness of its own, no async: time and random bytes are arguments.
 //!
 //! Read in this order to follow a secret: [`plan`] (who hands what to whom), [`expression`] (what profiles compute),
-//! [`source`] (is the source any good),
-//! [`content`] and [`envelope`] (packed and sealed), [`carry`] (the `ManifestWork`), [`ca`] (bundles), [`state`]
-//! (what people see).
+//! [`source`] (is the source any good), [`content`] and [`envelope`] (packed and sealed), [`carry`] (the `ManifestWork`),
+//! [`ca`] (bundles), [`object`] (targets of any kind), [`wire`] (what consumers of a target are told), [`probe`] (does it
+//! work), [`state`] (what people see).
 pub mod ca;
 pub mod carry;
 pub mod content;
@@ -12,10 +12,13 @@ pub mod endpoint;
 pub mod envelope;
 pub mod expression;
 pub mod key;
+pub mod object;
 pub mod plan;
+pub mod probe;
 pub mod refresh;
 pub mod revision;
 pub mod rights;
 pub mod source;
 pub mod state;
 pub mod value;
+pub mod wire;
