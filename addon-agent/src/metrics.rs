@@ -4,9 +4,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use peering_api::peering::reasons::Delivered;
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family},
+    metrics::{counter::Counter, family::Family, info::Info},
     registry::Registry,
 };
 
@@ -14,6 +15,13 @@ use crate::decide::group::Refusal;
 
 /// Distinct refused envelopes that are remembered per link; beyond that, repeated ones are counted again.
 const REMEMBERED: usize = 256;
+
+/// The reasons for which an envelope is refused.
+const REFUSALS: [Delivered; 3] = [
+    Delivered::StaleRevision,
+    Delivered::EnvelopeRejected,
+    Delivered::WrongRecipient,
+];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
@@ -35,11 +43,17 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Registers `refused_envelopes_total` (by `reason`), `deliveries_total` (by `kind`) and `seals_total`.
+    /// Registers everything. `docs/monitoring.md` lists it, and is tested against this.
     pub fn register(&self, registry: &mut Registry) {
-        let help = "Distinct envelopes that were refused";
+        // A counter that first appears with 1 has not increased for Prometheus: the first refusal would raise no alert.
+        for reason in REFUSALS.map(Delivered::as_str) {
+            drop(self.refused.get_or_create(&Reason { reason }));
+        }
+        let build = [("component", "addon-agent"), ("version", env!("CARGO_PKG_VERSION"))];
+        registry.register("build", "The running process", Info::new(build.to_vec()));
+        let help = "Distinct envelopes that were refused, by the reason on their PeerLink";
         registry.register("refused_envelopes", help, self.refused.clone());
-        let help = "Targets that were created or changed";
+        let help = "Targets that were created or changed, by their kind";
         registry.register("deliveries", help, self.deliveries.clone());
         registry.register("seals", "Envelopes that were sealed", self.seals.clone());
     }
@@ -86,18 +100,41 @@ mod tests {
         let seen =
             [(1, "a"), (1, "a"), (2, "a"), (1, "b")].map(|(digest, reason)| metrics.refused(&refusal(digest, reason)));
         assert_eq!(seen, [true, false, true, true]);
-        metrics.delivered("Secret");
-        metrics.sealed(2);
-        let mut registry = Registry::default();
+        let text = scrape(&metrics);
+        assert!(
+            text.contains("orchestrator_refused_envelopes_total{reason=\"a\"} 2"),
+            "{text}"
+        );
+    }
+
+    fn scrape(metrics: &Metrics) -> String {
+        let mut registry = Registry::with_prefix("orchestrator");
         metrics.register(&mut registry);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        for line in [
-            "refused_envelopes_total{reason=\"a\"} 2",
-            "deliveries_total{kind=\"Secret\"} 1",
-            "seals_total 2",
-        ] {
-            assert!(text.contains(line), "{text}");
-        }
+        text
+    }
+
+    #[test]
+    fn the_page_lists_exactly_these_metrics() {
+        let metrics = Metrics::default();
+        metrics.delivered("Secret");
+        metrics.sealed(2);
+        let text = scrape(&metrics);
+        assert!(
+            text.contains("orchestrator_deliveries_total{kind=\"Secret\"} 1"),
+            "{text}"
+        );
+        assert!(text.contains("orchestrator_seals_total 2"), "{text}");
+        let zero = "orchestrator_refused_envelopes_total{reason=\"StaleRevision\"} 0";
+        assert!(text.contains(zero), "{text}");
+        let expected = exposition::table(&exposition::parse(&text));
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/monitoring.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        assert_eq!(
+            exposition::rows(&page, "### Agent"),
+            expected.lines().collect::<Vec<_>>(),
+            "put these rows into docs/monitoring.md:\n{expected}"
+        );
     }
 }

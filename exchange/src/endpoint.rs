@@ -160,7 +160,7 @@ impl Host {
 }
 
 /// RFC 1123 with underscores, which some clouds have in names. What ends in a number is a mistyped IPv4 address.
-fn is_dns_name(text: &str) -> bool {
+pub(crate) fn is_dns_name(text: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')

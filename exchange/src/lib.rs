@@ -4,9 +4,11 @@
 //! Read in this order to follow a secret: [`plan`] (who hands what to whom), [`expression`] (what profiles compute),
 //! [`source`] (is the source any good), [`content`] and [`envelope`] (packed and sealed), [`carry`] (the `ManifestWork`),
 //! [`ca`] (bundles), [`object`] (targets of any kind), [`wire`] (what consumers of a target are told), [`probe`] (does it
-//! work), [`state`] (what people see).
+//! work), [`state`] (what people see). Beside objects, sources are [`endpoint`]s and [`certificate`]s; [`refresh`] says
+//! when to renew.
 pub mod ca;
 pub mod carry;
+pub mod certificate;
 pub mod content;
 pub mod endpoint;
 pub mod envelope;

@@ -147,15 +147,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_exposed_by_a_registry() {
+    fn the_page_lists_exactly_these_metrics() {
         let metrics = Metrics::default();
         metrics.reconciled("deploy");
+        metrics.reconcile_failed("deploy");
         metrics.watch_failed("csr");
-        let mut registry = Registry::default();
+        metrics.watch_listed("csr");
+        metrics.csr_decided("approved");
+        metrics.wrote(&Write {
+            resource: "secrets".into(),
+            verb: "apply",
+            code: "200".into(),
+        });
+        let mut registry = Registry::with_prefix("orchestrator");
         metrics.register(&mut registry);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        assert!(text.contains("reconciles_total{controller=\"deploy\"} 1"), "{text}");
-        assert!(text.contains("watch_errors_total{watch=\"csr\"} 1"), "{text}");
+        let sample = "orchestrator_reconciles_total{controller=\"deploy\"} 1";
+        assert!(text.contains(sample), "{text}");
+        let expected = exposition::table(&exposition::parse(&text));
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/monitoring.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        assert_eq!(
+            exposition::rows(&page, "### Manager and agent"),
+            expected.lines().collect::<Vec<_>>(),
+            "put these rows into docs/monitoring.md:\n{expected}"
+        );
     }
 }

@@ -11,7 +11,7 @@ use addon_framework::runtime::{Clients, Queue, Recent, Watch, WatchState};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use exchange::plan::{Claim, claim};
 use jiff::Timestamp;
-use kube::{Api, Resource, ResourceExt, core::PartialObjectMeta};
+use kube::{Resource, ResourceExt, core::PartialObjectMeta};
 use peering_api::{
     names,
     ocm::{ManagedCluster, ManagedClusterAddOn, ManifestWork, Placement, PlacementDecision, names as ocm},

@@ -172,8 +172,14 @@ impl<'k> Checker<'k> {
                 Some(Kind::Bool)
             }
             NodeKind::Negate(of) => self.expect(of, "-", &[Kind::Int, Kind::Float]),
-            NodeKind::And(sides) => self.connective(sides, "&&"),
-            NodeKind::Or(sides) => self.connective(sides, "||"),
+            NodeKind::And(sides) => {
+                self.connective(sides, "&&");
+                Some(Kind::Bool)
+            }
+            NodeKind::Or(sides) => {
+                self.connective(sides, "||");
+                Some(Kind::Bool)
+            }
             NodeKind::Conditional(parts) => {
                 let [condition, then, otherwise] = parts.as_ref();
                 self.expect(condition, "?:", &[Kind::Bool]);
@@ -194,7 +200,7 @@ impl<'k> Checker<'k> {
                 }
                 Some(Kind::Map)
             }
-            NodeKind::Loop(body) => self.repeat(body),
+            NodeKind::Loop(body) => Some(self.repeat(body)),
             NodeKind::Matches { text, .. } => {
                 self.expect(text, "matches()", &[Kind::Text]);
                 Some(Kind::Bool)
@@ -261,11 +267,10 @@ impl<'k> Checker<'k> {
         None
     }
 
-    fn connective(&mut self, sides: &[Node; 2], what: &str) -> Option<Kind> {
+    fn connective(&mut self, sides: &[Node; 2], what: &str) {
         for side in sides {
             self.expect(side, what, &[Kind::Bool]);
         }
-        Some(Kind::Bool)
     }
 
     fn binary(&mut self, at: Position, operator: Operator, sides: &[Node; 2]) -> Option<Kind> {
@@ -286,7 +291,7 @@ impl<'k> Checker<'k> {
         result
     }
 
-    fn repeat(&mut self, body: &Loop) -> Option<Kind> {
+    fn repeat(&mut self, body: &Loop) -> Kind {
         self.expect(&body.range, "the loop", &[Kind::List, Kind::Map]);
         if let Some(test) = &body.test {
             self.expect(test, "the condition of the loop", &[Kind::Bool]);
@@ -294,10 +299,10 @@ impl<'k> Checker<'k> {
         if let Some(step) = &body.step {
             self.kind(step);
         }
-        Some(match body.kind {
+        match body.kind {
             LoopKind::All | LoopKind::Exists | LoopKind::ExistsOne => Kind::Bool,
             LoopKind::Filter | LoopKind::Map => Kind::List,
-        })
+        }
     }
 
     fn call(&mut self, function: &Function, arguments: &[Node]) -> Option<Kind> {

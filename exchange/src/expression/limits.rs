@@ -42,15 +42,10 @@ impl Default for Work {
 impl Work {
     /// Takes some work off.
     pub fn spend(&mut self, amount: usize) -> Result<(), Exhausted> {
-        match self.0.checked_sub(amount) {
-            Some(left) => self.0 = left,
-            None => {
-                // Nothing may go on at a lower price after this.
-                self.0 = 0;
-                return Err(Exhausted);
-            }
-        }
-        Ok(())
+        let left = self.0.checked_sub(amount);
+        // Once it is exhausted, nothing may go on at a lower price.
+        self.0 = left.unwrap_or(0);
+        left.map(|_| ()).ok_or(Exhausted)
     }
 
     /// Takes some work off for what stands at a position.

@@ -12,6 +12,7 @@ mod error;
 mod evaluation;
 mod functions;
 pub mod limits;
+mod mistake;
 mod operators;
 mod scan;
 mod scope;

@@ -4,7 +4,7 @@
 //! parser is used: its evaluation (0.15) knows no limit of cost, its errors quote values and have no position, it
 //! copies secrets into memory that is not wiped, and a panic in it would end the process (`panic = "abort"`).
 use cel::{
-    Env, ParseError,
+    Env,
     common::ast::{
         CallExpr, EntryExpr, Expr, IdedEntryExpr, IdedExpr, LiteralValue, SourceInfo, operators as cel_names,
     },
@@ -16,6 +16,7 @@ use super::{
     error::Lines,
     functions::{self, Function},
     limits,
+    mistake::Mistake,
     operators::Operator,
     tree::{Loop, LoopKind, Node, NodeKind},
 };
@@ -39,12 +40,12 @@ pub(super) fn parse(characters: &[char], start: usize, lines: &Lines) -> Result<
         }
         .node(expression),
         Err(errors) => {
-            let problem = Problem {
+            let mistake = Mistake {
                 characters,
                 start,
                 lines,
             };
-            Err(problem.told(&errors.errors))
+            Err(mistake.told(&errors.errors))
         }
     }
 }
@@ -139,14 +140,14 @@ impl Lowering<'_> {
             args,
         } = call;
         match target {
-            None => self.global(at, name, args),
+            None => self.global(at, &name, args),
             Some(target) => self.method(at, name, *target, args),
         }
     }
 
     /// `name(…)`, or an operator.
-    fn global(&mut self, at: Position, name: String, args: Vec<IdedExpr>) -> Result<NodeKind, ExpressionError> {
-        match (name.as_str(), args.len()) {
+    fn global(&mut self, at: Position, name: &str, args: Vec<IdedExpr>) -> Result<NodeKind, ExpressionError> {
+        match (name, args.len()) {
             (cel_names::CONDITIONAL, 3) => self.array(at, args).map(Box::new).map(NodeKind::Conditional),
             (cel_names::LOGICAL_AND, 2) => self.array(at, args).map(Box::new).map(NodeKind::And),
             (cel_names::LOGICAL_OR, 2) => self.array(at, args).map(Box::new).map(NodeKind::Or),
@@ -161,16 +162,16 @@ impl Lowering<'_> {
             (cel_names::NEGATE, 1) => self.array(at, args).map(|[node]| NodeKind::Negate(Box::new(node))),
             (cel_names::HAS, _) => self.has(at, args),
             ("matches", _) => self.matches(at, args),
-            _ => match Operator::from_cel(&name) {
-                Some(operator) => Ok(NodeKind::Binary {
-                    operator,
-                    sides: Box::new(self.array(at, args)?),
-                }),
-                None => {
-                    let arguments = self.nodes(args)?;
-                    function(at, &name, arguments)
+            _ => {
+                let arguments = self.nodes(args)?;
+                match Operator::from_cel(name) {
+                    Some(operator) => Ok(NodeKind::Binary {
+                        operator,
+                        sides: array(at, arguments).map(Box::new)?,
+                    }),
+                    None => function(at, name, arguments),
                 }
-            },
+            }
         }
     }
 
@@ -213,13 +214,7 @@ impl Lowering<'_> {
     }
 
     fn array<const N: usize>(&mut self, at: Position, args: Vec<IdedExpr>) -> Result<[Node; N], ExpressionError> {
-        let seen = args.len();
-        let nodes: Result<[Node; N], _> = self.nodes(args)?.try_into();
-        nodes.map_err(|_| ExpressionError::Arguments {
-            at,
-            expected: format!("{N} operand(s)"),
-            seen,
-        })
+        array(at, self.nodes(args)?)
     }
 
     fn has(&mut self, at: Position, args: Vec<IdedExpr>) -> Result<NodeKind, ExpressionError> {
@@ -325,6 +320,16 @@ impl Lowering<'_> {
     }
 }
 
+/// The operands of an operator.
+fn array<const N: usize>(at: Position, nodes: Vec<Node>) -> Result<[Node; N], ExpressionError> {
+    let seen = nodes.len();
+    nodes.try_into().map_err(|_| ExpressionError::Arguments {
+        at,
+        expected: format!("{N} operand(s)"),
+        seen,
+    })
+}
+
 /// A call of a function of the table.
 fn function(at: Position, name: &str, arguments: Vec<Node>) -> Result<NodeKind, ExpressionError> {
     let Some(function) = functions::find(name) else {
@@ -353,105 +358,6 @@ fn value(literal: LiteralValue) -> Option<Value> {
         LiteralValue::Bytes(bytes) => Value::Bytes(bytes.inner().to_vec().into()),
         LiteralValue::UInt(_) => return None,
     })
-}
-
-/// Tells what the parser found wrong in words of ours: its own are those of its grammar.
-struct Problem<'t> {
-    characters: &'t [char],
-    start: usize,
-    lines: &'t Lines,
-}
-
-impl Problem<'_> {
-    fn told(&self, errors: &[ParseError]) -> ExpressionError {
-        // Errors of the grammar come first in time; what the parser says about the rest of the tree follows from them.
-        let first = errors
-            .iter()
-            .find(|error| error.msg.starts_with("Syntax error"))
-            .or_else(|| errors.first());
-        let (message, position) = first.map_or(("", (1, 1)), |error| (error.msg.as_str(), error.pos));
-        let offset = self.offset(position);
-        let at = self.lines.position(self.start + offset);
-        if let Some(what) = unsupported(message) {
-            return ExpressionError::Unsupported { at, what };
-        }
-        ExpressionError::Syntax {
-            at,
-            expected: expected(message),
-            seen: self.seen(offset),
-        }
-    }
-
-    /// The offset of a line and column in the expression. Both count from 1.
-    fn offset(&self, (line, column): (isize, isize)) -> usize {
-        let line = usize::try_from(line - 1).unwrap_or(0);
-        let column = usize::try_from(column - 1).unwrap_or(0);
-        let lines = self.characters.split(|character| *character == '\n');
-        let start: usize = lines.take(line).map(|line| line.len() + 1).sum();
-        (start + column).min(self.characters.len())
-    }
-
-    /// The word at an offset.
-    fn seen(&self, offset: usize) -> String {
-        const LONGEST: usize = 20;
-        let rest = &self.characters[offset..];
-        let Some(first) = rest.first() else {
-            return "the end of the expression".to_owned();
-        };
-        let word: String = match first {
-            '_' | 'a'..='z' | 'A'..='Z' | '0'..='9' => rest
-                .iter()
-                .take_while(|character| character.is_alphanumeric() || **character == '_')
-                .collect(),
-            character => character.to_string(),
-        };
-        format!("{:?}", word.chars().take(LONGEST).collect::<String>())
-    }
-}
-
-/// What of CEL the parser was told to refuse.
-fn unsupported(message: &str) -> Option<&'static str> {
-    let rest = message.strip_prefix("unsupported syntax")?;
-    Some(if rest.contains('`') {
-        "a name in backticks (write map[\"name\"])"
-    } else {
-        "optional syntax with '?' (write has(map.field) ? … : …)"
-    })
-}
-
-/// What the parser expected. Its sets of tokens become one word each.
-fn expected(message: &str) -> String {
-    let set = message.split_once("expecting ").map_or("", |(_, set)| set);
-    if set.contains("IDENTIFIER") {
-        return "an expression".to_owned();
-    }
-    let closing: Vec<_> = ["')'", "']'", "'}'", "':'", "','"]
-        .into_iter()
-        .filter(|mark| set.contains(mark))
-        .collect();
-    let operator = set.contains("'=='").then_some("an operator");
-    let end = set.contains("<EOF>").then_some("the end of the expression");
-    let alternatives: Vec<_> = operator.into_iter().chain(closing).chain(end).collect();
-    if !alternatives.is_empty() {
-        return alternatives.join(" or ");
-    }
-    if let Some((_, rest)) = message.split_once("missing ") {
-        return rest.split(" at ").next().unwrap_or(rest).to_owned();
-    }
-    match message {
-        _ if message.starts_with("invalid int") || message.starts_with("invalid uint") => {
-            "a number that fits into 64 bits"
-        }
-        _ if message.starts_with("invalid double") => "a number that fits into a double",
-        _ if message.starts_with("invalid string") || message.starts_with("invalid bytes") => {
-            "a string with valid escapes"
-        }
-        _ if message.starts_with("reserved identifier") => "a name that is no reserved word",
-        _ if message.contains("no viable alternative") => "a name or an expression",
-        _ if message.contains("token recognition error") => "a name, number, string or operator",
-        _ => "a CEL expression",
-    }
-    .to_owned()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub struct TemplateError {
     /// The path of the string; empty where the template is a single string.
     pub path: String,
     /// What is wrong with it.
-    pub error: ExpressionError,
+    pub error: Box<ExpressionError>,
 }
 
 /// An object template whose strings have been parsed. Keys are taken as they are.
@@ -77,7 +77,7 @@ impl Part {
             Json::String(text) => {
                 let text = Text::parse(text).map_err(|error| TemplateError {
                     path: path.clone(),
-                    error,
+                    error: Box::new(error),
                 })?;
                 if !text.has_holes() {
                     return Ok(Self::Plain(json.clone()));
@@ -114,7 +114,7 @@ impl Part {
             Self::Text { path, text } => {
                 let failed = |error| TemplateError {
                     path: path.clone(),
-                    error,
+                    error: Box::new(error),
                 };
                 let value = text.value(scope).map_err(failed)?;
                 let at = Position::default();

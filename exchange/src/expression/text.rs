@@ -154,7 +154,9 @@ impl Text {
             parts.push(bytes);
         }
         let mut all = Vec::with_capacity(size.0);
-        parts.iter().for_each(|part| all.extend_from_slice(part));
+        for part in &parts {
+            all.extend_from_slice(part);
+        }
         Ok(all.into())
     }
 

@@ -1,7 +1,10 @@
 //! Keeps four things in step: the metrics that a process exposes, the tables of `docs/monitoring.md`, alert rules, and the
 //! dashboard. The crates that own the metrics compare what they expose with the tables; rules and dashboard are compared
 //! with the tables by a test of this crate.
+pub mod check;
 pub mod promql;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,9 +29,9 @@ pub fn parse(text: &str) -> Metrics {
     let mut metrics = Metrics::new();
     for line in text.lines() {
         if let Some((name, help)) = comment(line, "HELP") {
-            families.entry(name.to_owned()).or_default().help = help.to_owned();
+            families.entry(name.to_owned()).or_default().help = help.into();
         } else if let Some((name, type_)) = comment(line, "TYPE") {
-            families.entry(name.to_owned()).or_default().type_ = type_.to_owned();
+            families.entry(name.to_owned()).or_default().type_ = type_.into();
         } else if !line.starts_with('#')
             && let Some((name, labels)) = sample(line)
             && let Some((name, family)) = family(&families, name)
@@ -115,7 +118,7 @@ fn read_row(row: &str) -> Option<(String, Metric)> {
 }
 
 #[cfg(test)]
-mod tests {
+mod parsing {
     use super::*;
 
     const TEXT: &str = r#"# HELP o_writes Writes.

@@ -42,166 +42,168 @@ fn what_is_right_yields_no_problem() {
     }
 }
 
+const PROBLEMS: &[(&str, Use, &str)] = &[
+    (
+        "${param.pool}",
+        Use::Name,
+        "character 8: there is no variable \"param\" here, known: destination, inputs, params, peering, self, source",
+    ),
+    (
+        "${params.pol}",
+        Use::Name,
+        "character 9: \"params\" has no \"pol\", known: namespace, pool",
+    ),
+    (
+        "${params['pol']}",
+        Use::Name,
+        "character 9: \"params\" has no \"pol\", known: namespace, pool",
+    ),
+    (
+        "${has(inputs.secret) ? 1 : 2}",
+        Use::Name,
+        "character 6: \"inputs\" has no \"secret\", known: pool, token",
+    ),
+    (
+        "${inputs.secret.data}",
+        Use::Name,
+        "character 9: \"inputs\" has no \"secret\", known: pool, token",
+    ),
+    (
+        "${lowr(params.pool)}",
+        Use::Name,
+        "character 7: there is no function \"lowr\"",
+    ),
+    (
+        "${params.pool == 'a'}",
+        Use::Name,
+        "character 3: the expression must yield a string or an int, seen bool",
+    ),
+    (
+        "${params}",
+        Use::Name,
+        "character 3: the expression must yield a string or an int, seen map",
+    ),
+    (
+        "${b'a'}",
+        Use::Name,
+        "character 3: the expression must yield a string or an int, seen bytes",
+    ),
+    (
+        "${['a']}",
+        Use::Text,
+        "character 3: the expression must yield a string, an int, a bool, or bytes that are UTF-8, seen list",
+    ),
+    (
+        "${1.5}",
+        Use::Bytes,
+        "character 3: the expression must yield bytes, a string, an int or a bool, seen double",
+    ),
+    (
+        "x${[1]}",
+        Use::Value,
+        "character 4: the expression must yield a string, an int, a bool, or bytes that are UTF-8, seen list",
+    ),
+    (
+        "1",
+        Use::Condition,
+        "character 1: the expression must yield a bool, seen int",
+    ),
+    (
+        "size(self)",
+        Use::Condition,
+        "character 1: the expression must yield a bool, seen int",
+    ),
+    (
+        "${params.pool}",
+        Use::Condition,
+        "character 3: the expression must yield a bool, seen string",
+    ),
+    (
+        "params.pool > 1",
+        Use::Condition,
+        "character 13: >: expected two numbers, strings, bytes or bools, seen string and int",
+    ),
+    (
+        "params.pool && true",
+        Use::Condition,
+        "character 7: &&: expected bool, seen string",
+    ),
+    (
+        "!params.pool",
+        Use::Condition,
+        "character 8: !: expected bool, seen string",
+    ),
+    (
+        "-params.pool == 1",
+        Use::Condition,
+        "character 8: -: expected int or double, seen string",
+    ),
+    (
+        "params.pool.x == 1",
+        Use::Condition,
+        "character 7: .x: expected map, seen string",
+    ),
+    (
+        "params.pool[0] == 1",
+        Use::Condition,
+        "character 7: []: expected map or list, seen string",
+    ),
+    (
+        "[1]['a'] == 1",
+        Use::Condition,
+        "character 5: []: expected int, seen string",
+    ),
+    (
+        "params.pool.all(x, true)",
+        Use::Condition,
+        "character 7: the loop: expected list or map, seen string",
+    ),
+    (
+        "[1].all(x, 1)",
+        Use::Condition,
+        "character 12: the condition of the loop: expected bool, seen int",
+    ),
+    (
+        "size(1) == 1",
+        Use::Condition,
+        "character 6: argument 1 of size: expected string or bytes or list or map, seen int",
+    ),
+    (
+        "{1: 2} == self",
+        Use::Condition,
+        "character 2: the key of a map: expected string, seen int",
+    ),
+    (
+        "1 ? true : false",
+        Use::Condition,
+        "character 1: ?:: expected bool, seen int",
+    ),
+    (
+        "has(params.pool.x)",
+        Use::Condition,
+        "character 11: has(): expected map, seen string",
+    ),
+    (
+        "1.matches('a')",
+        Use::Condition,
+        "character 1: matches(): expected string, seen int",
+    ),
+    (
+        "[y.z].exists(x, x)",
+        Use::Condition,
+        "character 3: there is no variable \"y\" here, known: destination, inputs, params, peering, self, source",
+    ),
+    (
+        "1 +",
+        Use::Condition,
+        "character 4: expected an expression, seen the end of the expression",
+    ),
+];
+
 #[test]
 fn problems_are_told_without_values() {
-    for (text, used, expected) in [
-        (
-            "${param.pool}",
-            Use::Name,
-            "character 8: there is no variable \"param\" here, known: destination, inputs, params, peering, self, source",
-        ),
-        (
-            "${params.pol}",
-            Use::Name,
-            "character 9: \"params\" has no \"pol\", known: namespace, pool",
-        ),
-        (
-            "${params['pol']}",
-            Use::Name,
-            "character 9: \"params\" has no \"pol\", known: namespace, pool",
-        ),
-        (
-            "${has(inputs.secret) ? 1 : 2}",
-            Use::Name,
-            "character 6: \"inputs\" has no \"secret\", known: pool, token",
-        ),
-        (
-            "${inputs.secret.data}",
-            Use::Name,
-            "character 9: \"inputs\" has no \"secret\", known: pool, token",
-        ),
-        (
-            "${lowr(params.pool)}",
-            Use::Name,
-            "character 7: there is no function \"lowr\"",
-        ),
-        (
-            "${params.pool == 'a'}",
-            Use::Name,
-            "character 3: the expression must yield a string or an int, seen bool",
-        ),
-        (
-            "${params}",
-            Use::Name,
-            "character 3: the expression must yield a string or an int, seen map",
-        ),
-        (
-            "${b'a'}",
-            Use::Name,
-            "character 3: the expression must yield a string or an int, seen bytes",
-        ),
-        (
-            "${['a']}",
-            Use::Text,
-            "character 3: the expression must yield a string, an int, a bool, or bytes that are UTF-8, seen list",
-        ),
-        (
-            "${1.5}",
-            Use::Bytes,
-            "character 3: the expression must yield bytes, a string, an int or a bool, seen double",
-        ),
-        (
-            "x${[1]}",
-            Use::Value,
-            "character 4: the expression must yield a string, an int, a bool, or bytes that are UTF-8, seen list",
-        ),
-        (
-            "1",
-            Use::Condition,
-            "character 1: the expression must yield a bool, seen int",
-        ),
-        (
-            "size(self)",
-            Use::Condition,
-            "character 5: the expression must yield a bool, seen int",
-        ),
-        (
-            "${params.pool}",
-            Use::Condition,
-            "character 3: the expression must yield a bool, seen string",
-        ),
-        (
-            "params.pool > 1",
-            Use::Condition,
-            "character 13: >: expected two numbers, strings, bytes or bools, seen string and int",
-        ),
-        (
-            "params.pool && true",
-            Use::Condition,
-            "character 7: &&: expected bool, seen string",
-        ),
-        (
-            "!params.pool",
-            Use::Condition,
-            "character 8: !: expected bool, seen string",
-        ),
-        (
-            "-params.pool == 1",
-            Use::Condition,
-            "character 8: -: expected int or double, seen string",
-        ),
-        (
-            "params.pool.x == 1",
-            Use::Condition,
-            "character 7: .x: expected map, seen string",
-        ),
-        (
-            "params.pool[0] == 1",
-            Use::Condition,
-            "character 7: []: expected map or list, seen string",
-        ),
-        (
-            "[1]['a'] == 1",
-            Use::Condition,
-            "character 5: []: expected int, seen string",
-        ),
-        (
-            "params.pool.all(x, true)",
-            Use::Condition,
-            "character 7: the loop: expected list or map, seen string",
-        ),
-        (
-            "[1].all(x, 1)",
-            Use::Condition,
-            "character 12: the condition of the loop: expected bool, seen int",
-        ),
-        (
-            "size(1) == 1",
-            Use::Condition,
-            "character 6: argument 1 of size: expected string or bytes or list or map, seen int",
-        ),
-        (
-            "{1: 2} == self",
-            Use::Condition,
-            "character 2: the key of a map: expected string, seen int",
-        ),
-        (
-            "1 ? true : false",
-            Use::Condition,
-            "character 1: ?:: expected bool, seen int",
-        ),
-        (
-            "has(params.pool.x)",
-            Use::Condition,
-            "character 11: has(): expected map, seen string",
-        ),
-        (
-            "1.matches('a')",
-            Use::Condition,
-            "character 1: matches(): expected string, seen int",
-        ),
-        (
-            "[y.z].exists(x, x)",
-            Use::Condition,
-            "character 3: there is no variable \"y\" here, known: destination, inputs, params, peering, self, source",
-        ),
-        (
-            "1 +",
-            Use::Condition,
-            "character 4: expected an expression, seen the end of the expression",
-        ),
-    ] {
-        assert_eq!(told(text, used), [expected], "{text}");
+    for (text, used, expected) in PROBLEMS {
+        assert_eq!(told(text, *used), [*expected], "{text}");
     }
 }
 

@@ -31,9 +31,8 @@ pub(super) fn kubeconfig(arguments: &[&Value], _: &mut Work) -> Result<Value, Fa
             "it takes server, ca, context, name, token, clientCertificate, clientKey and tlsServerName only",
         ));
     }
-    let name = match (text(entries, "context")?, text(entries, "name")?) {
-        (Some(name), None) | (None, Some(name)) => name,
-        _ => return Err(Fault::Problem("it needs either context or name")),
+    let ((Some(name), None) | (None, Some(name))) = (text(entries, "context")?, text(entries, "name")?) else {
+        return Err(Fault::Problem("it needs either context or name"));
     };
     let config = json!({
         "apiVersion": "v1",

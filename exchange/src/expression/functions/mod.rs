@@ -201,7 +201,7 @@ pub(super) fn expected(kinds: &[Kind]) -> String {
 const MISMATCH: Fault = Fault::Problem("it cannot take these arguments");
 
 /// The bytes of bytes or text.
-fn raw<'v>(value: &'v Value) -> Result<&'v [u8], Fault> {
+fn raw(value: &Value) -> Result<&[u8], Fault> {
     match value {
         Value::Bytes(bytes) => Ok(bytes.expose()),
         Value::Text(text) => Ok(text.as_bytes()),

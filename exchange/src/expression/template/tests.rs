@@ -77,5 +77,5 @@ fn all_strings_together_are_bounded() {
     assert!(template(&json!(["${long}", "${long}"]), &scope).is_ok());
     let seen = template(&json!(["${long}", "${long}", "${long}"]), &scope).unwrap_err();
     assert_eq!(seen.path, "[2]");
-    assert!(matches!(seen.error, ExpressionError::TooMuchOutput { .. }));
+    assert!(matches!(*seen.error, ExpressionError::TooMuchOutput { .. }));
 }

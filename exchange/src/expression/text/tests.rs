@@ -3,7 +3,10 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::expression::{Condition, limits};
+use crate::{
+    expression::{Condition, limits},
+    value::Kind,
+};
 
 /// A scope as an agent has it: a pool and a Secret were read.
 pub(crate) fn scope() -> Scope {
@@ -213,7 +216,6 @@ fn what_a_hole_may_yield_depends_on_the_use() {
         (resolved, evaluated, value)
     };
     let same = |text: &str| (Some(text.to_owned()), Some(text.as_bytes().to_vec()));
-    use crate::value::Kind;
     for (expression, (resolved, evaluated), kind) in [
         ("${'a'}", same("a"), Kind::Text),
         ("${1}", same("1"), Kind::Int),
