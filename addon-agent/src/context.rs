@@ -2,13 +2,13 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use addon_framework::runtime::{Clients, Queue, Recent};
-use exchange::key::KeyPair;
+use exchange::key::{KeyPair, KeyRing};
 use peering_api::peering::{PeerExport, PeerLink, PeerMember};
 
 use crate::{
@@ -45,7 +45,7 @@ pub struct Context {
     pub members: Recent<PeerMember>,
     /// Where each link was last seen to write, by name.
     pub places: Mutex<BTreeMap<String, Place>>,
-    keys: OnceLock<KeyPair>,
+    keys: RwLock<Option<KeyRing>>,
     identity: Mutex<Option<String>>,
     hub: RwLock<Option<Arc<Hub>>>,
     hub_seen: AtomicBool,
@@ -68,7 +68,7 @@ impl Context {
             links: Recent::default(),
             members: Recent::default(),
             places: Mutex::default(),
-            keys: OnceLock::new(),
+            keys: RwLock::default(),
             identity: Mutex::default(),
             hub: RwLock::default(),
             hub_seen: AtomicBool::new(false),
@@ -95,16 +95,27 @@ impl Context {
         self.member.add(());
     }
 
-    /// This agent's key pair, once it is there.
+    /// This agent's key pairs, once they are there.
     #[must_use]
-    pub fn keys(&self) -> Option<&KeyPair> {
-        self.keys.get()
+    pub fn key_ring(&self) -> Option<KeyRing> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The key pair was read or made.
-    pub fn set_keys(&self, keys: KeyPair) {
-        // Set once: a key pair that changes while the agent runs takes effect when it starts again.
-        let _ = self.keys.set(keys);
+    /// This agent's key pair, once it is there: the one that seals.
+    #[must_use]
+    pub fn keys(&self) -> Option<Arc<KeyPair>> {
+        self.key_ring().map(|ring| ring.current)
+    }
+
+    /// The key pair before it, while a rotation is under way: it still opens what was sealed to it.
+    #[must_use]
+    pub fn previous_keys(&self) -> Option<Arc<KeyPair>> {
+        self.key_ring()?.previous
+    }
+
+    /// The key pairs were read, made or rotated: everything is looked at again.
+    pub fn set_keys(&self, keys: KeyRing) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(keys);
         self.member.add(());
         if let Some(hub) = self.hub() {
             hub.keys(&self.queues);
@@ -121,7 +132,11 @@ impl Context {
     #[must_use]
     pub fn identity(&self) -> Identity {
         if let Some(keys) = self.keys() {
-            return Identity::Known(keys.public().clone());
+            let previous = self.previous_keys();
+            return Identity::Known {
+                key: keys.public().clone(),
+                previous: previous.map(|keys| keys.public().clone()),
+            };
         }
         let broken = self.identity.lock().unwrap_or_else(PoisonError::into_inner).clone();
         broken.map_or(Identity::Pending, Identity::Broken)

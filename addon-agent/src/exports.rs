@@ -49,7 +49,7 @@ pub async fn reconcile(context: Arc<Context>, name: String) -> Result<Outcome, E
         return Ok(Outcome::Done);
     };
     let export = context.exports.newest(export);
-    let decision = decide::export::decide(&export, &source, keys, Timestamp::now(), &mut rand::rng())?;
+    let decision = decide::export::decide(&export, &source, &keys, Timestamp::now(), &mut rand::rng())?;
     write(&context, &hub, &export, &decision).await?;
     Ok(Outcome::Done)
 }

@@ -66,7 +66,7 @@ pub async fn reconcile(context: Arc<Context>, place: Place) -> Result<Outcome, T
     let Some(scene) = Scene::look(&context, &hub, &place, links) else {
         return Ok(Outcome::Done);
     };
-    let decision = scene.decide(&context, keys, Timestamp::now());
+    let decision = scene.decide(&context, &keys, Timestamp::now());
     count_refusals(&context, &decision);
     let acted = act(&context.spoke.request, &place, &decision.action, scene.target()).await;
     if let Err(error) = &acted

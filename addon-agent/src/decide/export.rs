@@ -141,13 +141,15 @@ fn seal(
     let Some(key) = key.and_then(|text| PublicKey::from_base64(text).ok()) else {
         return Ok(None);
     };
-    if let Some(old) = old.filter(|old| old.recipient_fingerprint == key.fingerprint()) {
+    let (to, from) = (key.fingerprint(), keys.public().fingerprint());
+    if let Some(old) = old.filter(|old| old.recipient_fingerprint == to && old.sender_fingerprint == from) {
         return Ok(Some((old.clone(), false)));
     }
     let sealed = envelope::seal(&recipient.link, revision, hash, content, keys, &key, rng)?;
     let envelope = SealedEnvelope {
         link: recipient.link.clone(),
-        recipient_fingerprint: key.fingerprint(),
+        recipient_fingerprint: to,
+        sender_fingerprint: from,
         revision: None,
         request_hash: None,
         data: BASE64_STANDARD.encode(sealed),

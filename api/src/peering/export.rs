@@ -155,6 +155,9 @@ pub struct SealedEnvelope {
     pub link: String,
     /// Fingerprint of the key that it is sealed to.
     pub recipient_fingerprint: String,
+    /// Fingerprint of the source's key that it is authenticated with.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub sender_fingerprint: String,
     /// Revision of its content, where it differs from recipient to recipient (certificates).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<i64>,
