@@ -324,6 +324,7 @@ impl Pass<'_> {
 
     /// Records a place once, though two changes may want the same there.
     fn keep(&mut self, claim: &Claim, before: Option<Value>) {
+        self.mine.retain(|known| !claim.is_at(self.link, known));
         self.kept.retain(|known| !claim.is_at(self.link, known));
         self.kept.push(claim.entry(self.link, before));
     }

@@ -593,6 +593,24 @@ fn a_place_is_recorded_once_though_two_changes_want_it() {
 }
 
 #[test]
+fn a_wish_that_is_stated_twice_adopts_once() {
+    let wanted = [adopt("spec.mode", json!("ours")), adopt("spec.mode", json!("ours"))];
+    let mut object = wired(&consumer(&json!({})), A, &wanted);
+    object["spec"]["mode"] = json!("theirs");
+    let again = wired(&object, A, &wanted);
+    assert_eq!(undone(&again, A)["spec"]["mode"], "theirs");
+}
+
+#[test]
+fn a_container_is_left_to_the_link_that_uses_it() {
+    let mut object = wired(&consumer(&json!({})), A, &[add(NAMES, json!("a"))]);
+    *object.pointer_mut("/spec/mirroring/peers/secretNames").unwrap() = json!([]);
+    let other = wired(&object, B, &[set("spec.mode", json!("b"))]);
+    assert_eq!(other["spec"]["mirroring"], object["spec"]["mirroring"]);
+    assert_eq!(bare(undone(&other, A)), consumer(&json!({"spec": {"mode": "b"}})));
+}
+
+#[test]
 fn the_old_stays_until_the_new_can_be_had() {
     let before = consumer(&json!({"spec": {"mode": "theirs"}}));
     let object = wired(&before, A, &[add("spec.names", json!("old"))]);
