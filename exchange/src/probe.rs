@@ -41,6 +41,8 @@ pub enum Reason {
     CaExpired,
     /// The consumer says that it is not in step with the other side.
     NotSynced,
+    /// It still works, but expires soon and its renewal has not come.
+    RenewalFailing,
     /// What was delivered has expired.
     Expired,
     /// No run has counted yet.
@@ -59,6 +61,7 @@ impl Reason {
             Self::CaMismatch => "CAMismatch",
             Self::CaExpired => "CAExpired",
             Self::NotSynced => "NotSynced",
+            Self::RenewalFailing => "RenewalFailing",
             Self::Expired => "Expired",
             Self::ProbePending => "ProbePending",
             Self::ProbeFailed => "ProbeFailed",
@@ -73,6 +76,7 @@ impl Reason {
             Self::CaMismatch => "bring the CA at the source up to date, or set the member's CA override",
             Self::CaExpired => "renew the CA at the source and compare the clocks",
             Self::NotSynced => "see the status of the consumer",
+            Self::RenewalFailing => "renew the source before it expires, see SourceReady",
             Self::Expired => "renew the source, see SourceReady",
             Self::ProbePending => "wait for the first run",
             Self::ProbeFailed => "correct the probe in the profile, or what it looks at",
@@ -479,10 +483,10 @@ mod tests {
         let wait = |history: &History, seed, from: Timestamp| {
             next_at(history, &settings(), seed).duration_since(from).as_millis()
         };
-        assert_eq!(wait(&new, "link/tls", at(0)), 0);
-        assert_eq!(wait(&once, "link/tls", at(1)), 0);
-        assert_eq!(wait(&twice, "link/tls", at(1)), 0);
-        assert_eq!(wait(&once, "link/http", at(1)), 0);
+        assert_eq!(wait(&new, "link/tls", at(0)), 42_600);
+        assert_eq!(wait(&once, "link/tls", at(1)), 620_400);
+        assert_eq!(wait(&twice, "link/tls", at(1)), 612_600);
+        assert_eq!(wait(&once, "link/http", at(1)), 619_200);
     }
 
     proptest! {
