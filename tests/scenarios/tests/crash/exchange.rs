@@ -90,6 +90,8 @@ pub async fn live(world: &World, name: &str, cas: &Cas, expected: Option<&Pictur
     let rotated = arrived(&s, &next, Some(&picture)).await?;
     ensure!(rotated == picture, "{rotated:?}");
     s.peerings().delete(&s.name, &DeleteParams::default()).await?;
+    // It goes last. Everything else is looked for only then: that is many requests.
+    s.await_gone(&s.peerings(), name).await?;
     s.until(&format!("nothing to be left of {name}"), || async {
         let left = left(&s).await?;
         ensure!(left.is_empty(), "left: {left:?}");

@@ -39,15 +39,12 @@ pub async fn live(world: &World, expected: Option<&Picture>) -> Result<Picture> 
     let picture = env
         .until("the agent of the hub to be installed", SOON * 2, || async {
             let picture = picture(&client).await?;
-            match expected {
-                Some(expected) => ensure!(picture == *expected, "expected {expected:?}, seen {picture:?}"),
-                None => {
-                    let conditions = || picture.values().flat_map(BTreeMap::values);
-                    ensure!(
-                        conditions().count() == 3 && conditions().all(|(status, _)| status == "True"),
-                        "{picture:?}"
-                    );
-                }
+            if let Some(expected) = expected {
+                ensure!(picture == *expected, "expected {expected:?}, seen {picture:?}");
+            } else {
+                let conditions = || picture.values().flat_map(BTreeMap::values);
+                let ready = conditions().count() == 3 && conditions().all(|(status, _)| status == "True");
+                ensure!(ready, "{picture:?}");
             }
             Ok(Some(picture))
         })

@@ -201,7 +201,7 @@ impl Crash {
         .map(drop)
     }
 
-    /// Lives one life after the other; what was not reached gets a life of its own in the end.
+    /// Lives one life after the other; what was not reached is tried again in the end.
     async fn lane(&self, title: &str, lives: Vec<Vec<Point>>) {
         let (mut failed, mut missed) = (0, Vec::new());
         for (number, points) in lives.iter().enumerate() {
@@ -218,11 +218,9 @@ impl Crash {
             missed.len(),
             list(&missed)
         );
-        for (number, point) in missed.iter().enumerate() {
-            // What became of it stands in the table.
-            let _ = self
-                .faulted(&format!("crash-{title}-again-{number:03}"), &[*point])
-                .await;
+        for (number, points) in points::again(&missed).iter().enumerate() {
+            // What became of them stands in the table.
+            let _ = self.faulted(&format!("crash-{title}-again-{number:03}"), points).await;
         }
     }
 

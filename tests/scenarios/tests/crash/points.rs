@@ -101,6 +101,23 @@ pub fn lives(part: Part, counts: Counts) -> Vec<Vec<Point>> {
     lives
 }
 
+/// Points that were not reached, for another try: in few lives, each with few faults of one part.
+pub fn again(missed: &[Point]) -> Vec<Vec<Point>> {
+    let mut lives: Vec<Vec<Point>> = Vec::new();
+    for point in missed {
+        let fits = |life: &&mut Vec<Point>| {
+            let place = |point: &Point| (point.effect.is_on_events(), point.at);
+            life.iter()
+                .all(|other| other.part == point.part && other.effect != point.effect && place(other) != place(point))
+        };
+        match lives.iter_mut().find(fits) {
+            Some(life) => life.push(*point),
+            None => lives.push(vec![*point]),
+        }
+    }
+    lives
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -127,5 +144,31 @@ mod tests {
                 assert_eq!(places.len(), life.len(), "{life:?}");
             }
         }
+    }
+
+    #[test]
+    fn missed_points_get_lives_in_which_each_effect_happens_once() {
+        let part = |component| Part {
+            story: Story::Exchange,
+            component,
+        };
+        let point = |component, effect, at| Point {
+            part: part(component),
+            effect,
+            at,
+        };
+        let (manager, agent) = (Component::Manager, Component::AgentAtHub("cluster1"));
+        let missed = [
+            point(manager, Effect::SkipEvent, 8),
+            point(manager, Effect::SkipEvent, 9),
+            point(manager, Effect::CutStream, 8),
+            point(manager, Effect::KillAfter, 8),
+            point(agent, Effect::CutStream, 3),
+        ];
+        let lives = again(&missed);
+        assert_eq!(
+            lives,
+            [vec![missed[0], missed[3]], vec![missed[1], missed[2]], vec![missed[4]]]
+        );
     }
 }
