@@ -19,6 +19,9 @@ pub const LINK_LABEL: &str = "peering.open-cluster-management.io/link";
 pub const REVISIONS_ANNOTATION: &str = "peering.open-cluster-management.io/revisions";
 /// Annotation on a delivered CA bundle: fingerprints of the certificates that we put there (comma separated).
 pub const CERTIFICATES_ANNOTATION: &str = "peering.open-cluster-management.io/certificates";
+/// Annotation on a delivered or applied object that was made from a template: digest of the template's text, so that a field
+/// which has left the template leaves the object too. It says nothing of the values that were filled in.
+pub const TEMPLATE_ANNOTATION: &str = "peering.open-cluster-management.io/template";
 /// Finalizer on a `PeerLink` until its agent has withdrawn the target, on a `Peering` until all its links are gone,
 /// and on a `ManagedClusterAddOn` until its cluster's links are.
 pub const WITHDRAW_FINALIZER: &str = "peering.open-cluster-management.io/withdraw";
@@ -40,8 +43,9 @@ pub const MAX_PEERING_NAME: usize = 63;
 /// Longest object name, RFC 1123 subdomain (Kubernetes API conventions).
 const MAX_NAME: usize = 253;
 
-/// Hex SHA-256 over the length-prefixed fields, cut to `chars`.
-fn digest(fields: &[&str], chars: usize) -> String {
+/// Hex SHA-256 over the length-prefixed fields, cut to `chars`. The first field says what for, so that no two uses meet.
+#[must_use]
+pub fn digest(fields: &[&str], chars: usize) -> String {
     let mut hash = Sha256::new();
     for field in fields {
         hash.update((field.len() as u64).to_be_bytes());
@@ -66,7 +70,7 @@ pub fn hex(bytes: &[u8]) -> String {
 fn readable(parts: &[&str], id: &str) -> String {
     const SUFFIX: usize = 10;
     let mut name = parts.join("-");
-    name.truncate(MAX_NAME - SUFFIX - 1);
+    name.truncate(name.floor_char_boundary(MAX_NAME - SUFFIX - 1));
     let name = name.trim_end_matches(['-', '.']);
     format!("{name}-{}", &id[..SUFFIX])
 }

@@ -1,10 +1,11 @@
 //! Whether what is there is what is wanted, by parsed values: what the API server fills in or writes in another way is no difference.
 use std::collections::BTreeMap;
 
-use peering_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde_json::Value;
 
 /// Whether two values say the same: numbers by value (1 and 1.0), and a null, an empty list or map in an object as if absent.
+#[must_use]
 pub fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Object(a), Value::Object(b)) => {
@@ -20,6 +21,7 @@ pub fn same(a: &Value, b: &Value) -> bool {
 
 /// Whether `observed` says everything that `wanted` says, and perhaps more in its objects (defaults, other writers' fields).
 /// Lists are compared as wholes: this is for lists with one owner.
+#[must_use]
 pub fn covers(observed: &Value, wanted: &Value) -> bool {
     match (observed, wanted) {
         (Value::Object(observed), Value::Object(wanted)) => wanted.iter().all(|(key, value)| {
@@ -39,6 +41,7 @@ pub fn covers(observed: &Value, wanted: &Value) -> bool {
 }
 
 /// Whether the metadata that we own is there: our labels, annotations and owner references; those of others may stand beside.
+#[must_use]
 pub fn covers_metadata(observed: &ObjectMeta, wanted: &ObjectMeta) -> bool {
     covers_map(observed.labels.as_ref(), wanted.labels.as_ref())
         && covers_map(observed.annotations.as_ref(), wanted.annotations.as_ref())
