@@ -5,6 +5,7 @@ mod envelopes;
 mod faults;
 mod framework;
 mod handover;
+mod hub;
 mod removal;
 mod rights;
 mod secrecy;
