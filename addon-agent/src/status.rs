@@ -12,11 +12,12 @@ pub fn body(status: &impl Serialize) -> Map<String, Value> {
     }
 }
 
-/// An object that is gone (404), or has been made anew (409: the uid differs), needs no status: the watch tells the rest.
+/// An object that is gone (404) needs no status. A refusal because it has changed or been made anew (409) is an error like
+/// others: it is tried again with what the watch brings, and nobody else would come back to it.
 pub fn gone_is_fine<K>(written: Result<K, kube::Error>) -> Result<Option<K>, kube::Error> {
     match written {
         Ok(written) => Ok(Some(written)),
-        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(None),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -40,10 +41,18 @@ mod tests {
 
     #[test]
     fn only_missing_objects_are_fine() {
-        let answer = |code| -> Result<(), _> { Err(kube::Error::Api(Status::failure("", "").with_code(code).boxed())) };
-        let not_found = Status::failure("", "NotFound").with_code(404).boxed();
-        assert!(gone_is_fine::<()>(Err(kube::Error::Api(not_found))).is_ok());
-        assert!(gone_is_fine(answer(500)).is_err());
-        assert!(gone_is_fine(answer(403)).is_err());
+        for (code, reason, fine) in [
+            (404, "NotFound", true),
+            (409, "Conflict", false),
+            (403, "Forbidden", false),
+            (500, "InternalError", false),
+        ] {
+            let answer = Status::failure("", reason).with_code(code).boxed();
+            assert_eq!(
+                gone_is_fine::<()>(Err(kube::Error::Api(answer))).is_ok(),
+                fine,
+                "{code}"
+            );
+        }
     }
 }

@@ -20,6 +20,9 @@ pub const LINK_LABEL: &str = "peering.open-cluster-management.io/link";
 pub const REVISIONS_ANNOTATION: &str = "peering.open-cluster-management.io/revisions";
 /// Annotation on a delivered CA bundle: fingerprints of the certificates that we put there (comma separated).
 pub const CERTIFICATES_ANNOTATION: &str = "peering.open-cluster-management.io/certificates";
+/// Annotation on a delivered or applied object that was made from a template: digest of the template's text, so that a field
+/// which has left the template leaves the object too. It says nothing of the values that were filled in.
+pub const TEMPLATE_ANNOTATION: &str = "peering.open-cluster-management.io/template";
 /// Finalizer on a `PeerLink` until its agent has withdrawn the target, on a `Peering` until all its links are gone,
 /// and on a `ManagedClusterAddOn` until its cluster's links are.
 pub const WITHDRAW_FINALIZER: &str = "peering.open-cluster-management.io/withdraw";
@@ -70,7 +73,7 @@ pub fn hex(bytes: &[u8]) -> String {
 fn readable(parts: &[&str], id: &str) -> String {
     const SUFFIX: usize = 10;
     let mut name = parts.join("-");
-    name.truncate(MAX_NAME - SUFFIX - 1);
+    name.truncate(name.floor_char_boundary(MAX_NAME - SUFFIX - 1));
     let name = name.trim_end_matches(['-', '.']);
     format!("{name}-{}", &id[..SUFFIX])
 }

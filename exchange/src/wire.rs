@@ -182,7 +182,8 @@ pub enum WireError {
     },
 }
 
-/// What has to be done so that a consumer has what a link wants of it, all of it and nothing more.
+/// What has to be done so that a consumer has what a link wants of it, all of it and nothing more: `wanted` holds all
+/// changes of the link in this consumer, since what it had set and does not want any more is taken back.
 ///
 /// A change that cannot be made does not keep the others from being made.
 pub fn plan(object: &Value, link: &str, wanted: &[Change]) -> Result<Plan, WireError> {

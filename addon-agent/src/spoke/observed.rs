@@ -62,7 +62,7 @@ pub struct Observed {
     pub annotations: BTreeMap<String, String>,
     /// Keys and bytes; of a `ConfigMap` both of `data` and of `binaryData`.
     pub data: BTreeMap<String, Sensitive>,
-    /// The whole object, where it is neither a Secret nor a `ConfigMap`.
+    /// The whole object, where it is no Secret.
     pub body: Option<Body>,
     /// It is marked as immutable.
     pub immutable: bool,
@@ -117,6 +117,7 @@ impl From<&ConfigMap> for Observed {
         let bytes = bytes.map(|(key, value)| (key.clone(), value.0.clone().into()));
         Self {
             data: text.chain(bytes).collect(),
+            body: serde_json::to_value(map).ok().map(Body),
             immutable: map.immutable.unwrap_or_default(),
             ..Self::new(&map.metadata)
         }

@@ -139,7 +139,10 @@ impl Pool {
             None => Seen::Pending,
             Some(Object::Secret(watch)) => seen(watch, lookup, (), value::of_secret),
             Some(Object::ConfigMap(watch)) => seen(watch, lookup, (), value::of_config_map),
-            Some(Object::Other(watch, kind)) => seen(watch, lookup, kind.clone(), value::of_object),
+            Some(Object::Other(watch, kind)) => {
+                let of = lookup.kind();
+                seen(watch, lookup, kind.clone(), |found| value::of_object(found, of))
+            }
         }
     }
 
@@ -248,7 +251,7 @@ fn resource(api_version: &str, kind: &str, plural: &str) -> ApiResource {
 }
 
 /// What a watch knows of one object, or of all that it selects.
-fn seen<K>(watch: &Watch<K>, lookup: &Lookup, kind: K::DynamicType, value: fn(&K) -> Value) -> Seen<Value>
+fn seen<K>(watch: &Watch<K>, lookup: &Lookup, kind: K::DynamicType, value: impl Fn(&K) -> Value) -> Seen<Value>
 where
     K: Resource + Clone + 'static,
     K::DynamicType: Hash + Eq + Clone,

@@ -29,10 +29,15 @@ pub fn of_config_map(map: &ConfigMap) -> Value {
     object.into_iter().collect()
 }
 
-/// An object of any other kind.
-pub fn of_object(object: &DynamicObject) -> Value {
+/// An object of any other kind, with that kind, which items of a list lack.
+pub fn of_object(object: &DynamicObject, (api_version, kind): (&str, &str)) -> Value {
     // What was read as JSON can be written as JSON.
-    serde_json::to_value(object).unwrap_or_default().into()
+    let mut value = Value::from(serde_json::to_value(object).unwrap_or_default());
+    if let Value::Map(object) = &mut value {
+        object.insert("apiVersion".to_owned(), api_version.into());
+        object.insert("kind".to_owned(), kind.into());
+    }
+    value
 }
 
 fn head(kind: &str, metadata: &ObjectMeta) -> Vec<(&'static str, Value)> {
@@ -84,6 +89,10 @@ mod tests {
     #[test]
     fn any_other_object_is_its_json() {
         let pool = json!({"apiVersion": "x.io/v1", "kind": "Pool", "metadata": {"name": "p"}, "spec": {"size": 3}});
-        assert_eq!(of_object(&read(pool.clone())).to_json(), pool);
+        let mut item = pool.clone();
+        item.as_object_mut().unwrap().remove("kind");
+        for seen in [pool.clone(), item] {
+            assert_eq!(of_object(&read(seen), ("x.io/v1", "Pool")).to_json(), pool);
+        }
     }
 }

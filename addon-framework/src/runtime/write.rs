@@ -21,7 +21,10 @@ where
         .await
 }
 
-/// Deletes exactly this object: one which took its name meanwhile stays. Gone already is fine; returns whether it was there.
+/// Deletes exactly this object. Gone already is fine; returns whether it was there.
+///
+/// One which took its name meanwhile stays: the API server refuses (409), and the caller tries again with what the watch
+/// brings. That error is not taken for "gone": who is told that all is well would not come back.
 pub async fn delete<K>(api: &Api<K>, object: &K) -> Result<bool, kube::Error>
 where
     K: Resource + Clone + Debug + DeserializeOwned,
@@ -37,8 +40,6 @@ where
     match api.delete(&object.name_any(), &params).await {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
-        // With a uid precondition, 409 says that the name belongs to another object.
-        Err(kube::Error::Api(status)) if status.is_conflict() => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -112,7 +113,31 @@ fn pointer(path: &[&str]) -> PointerBuf {
 
 #[cfg(test)]
 mod tests {
+    use peering_api::k8s_openapi::api::core::v1::ConfigMap;
+
     use super::*;
+
+    /// What a delete makes of an answer.
+    async fn deleted(code: u16, reason: &str) -> Result<bool, kube::Error> {
+        let body = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason});
+        let service = tower::service_fn(move |_: http::Request<kube::client::Body>| {
+            let body = kube::client::Body::from(body.to_string().into_bytes());
+            std::future::ready(http::Response::builder().status(code).body(body))
+        });
+        let api: Api<ConfigMap> = Api::default_namespaced(kube::Client::new(service, "default"));
+        let mut map = ConfigMap::default();
+        map.metadata.name = Some("a".into());
+        delete(&api, &map).await
+    }
+
+    #[tokio::test]
+    async fn a_delete_is_done_when_the_object_is_gone_and_not_when_it_was_refused() {
+        assert!(deleted(200, "").await.unwrap());
+        assert!(!deleted(404, "NotFound").await.unwrap());
+        for (code, reason) in [(409, "Conflict"), (429, "TooManyRequests"), (500, "InternalError")] {
+            assert!(deleted(code, reason).await.is_err(), "{code}");
+        }
+    }
 
     fn patched(existing: Option<Value>, present: bool) -> Option<Value> {
         let mut object = json!({"metadata": {"uid": "u"}});

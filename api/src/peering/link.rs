@@ -71,6 +71,10 @@ pub struct PeerLinkSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub wire: Vec<Wire>,
+    /// Objects that the link has changed or applied in consumers before and no longer does: what it left there is taken back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub unwire: Vec<FormerConsumer>,
     /// What proves that the delivered thing works.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
@@ -78,6 +82,18 @@ pub struct PeerLinkSpec {
     /// How long a CA certificate stays after its source has dropped it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<String>,
+}
+
+/// An object that a link wired before and no longer does.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FormerConsumer {
+    /// The object.
+    #[serde(flatten)]
+    pub object: ObjectRef,
+    /// Whether the link has applied it, so that it is deleted, and not only changed in it.
+    #[serde(default)]
+    pub applied: bool,
 }
 
 /// The subject of a certificate, all names resolved.
@@ -162,6 +178,9 @@ pub struct PeerLinkStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16384))]
     pub certificate_request: Option<String>,
+    /// The objects in which this link has changed something, or that it has applied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wired: Vec<ObjectRef>,
     /// `Delivered`, `Wired`, `Trusted`, `Fresh`, `Connected` and, while the link goes away, `Withdrawn` by the agent; `SourceReady` and `Ready` by the manager.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -30,7 +30,7 @@ use self::schema::{
 pub use self::{
     deliver::{DeletionPolicy, Deliver, ObjectRef, OnConflict},
     export::{ApiServer, PeerExport, PeerExportSpec, PeerExportStatus, Recipient, SealedEnvelope},
-    link::{CertificateSubject, LinkEnd, PeerLink, PeerLinkSpec, PeerLinkStatus, Target},
+    link::{CertificateSubject, FormerConsumer, LinkEnd, PeerLink, PeerLinkSpec, PeerLinkStatus, Target},
     member::{PeerMember, PeerMemberSpec, PeerMemberStatus},
     peering::{
         CaOverride, KnownMember, LinkCounts, Member, Peering, PeeringSpec, PeeringStatus, PlacementRef, Role, Topology,

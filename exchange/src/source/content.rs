@@ -40,6 +40,12 @@ struct Draft {
     data: BTreeMap<String, Sensitive>,
 }
 
+/// A text of the payload that failed.
+pub(super) struct Unusable<'k> {
+    key: &'k str,
+    pub error: Box<ExpressionError>,
+}
+
 impl Inputs<'_> {
     /// The content, with what was issued for it.
     pub fn content(&self, issued: &Issued) -> Result<Good, Bad> {
@@ -103,11 +109,16 @@ impl Inputs<'_> {
 
     fn payload(&self, issued: &Issued) -> Result<BTreeMap<String, Sensitive>, Bad> {
         let values = self.evaluate(issued);
-        values.map_err(|(key, error)| Bad::evaluation(self.spec, &format!("payload[{key}]"), &error))
+        values.map_err(|unusable| self.unusable(&unusable))
     }
 
-    /// The texts of the payload, evaluated; or the key of the first that fails, and why.
-    pub(super) fn evaluate(&self, issued: &Issued) -> Result<BTreeMap<String, Sensitive>, (&str, ExpressionError)> {
+    /// What is said of a text that failed.
+    pub(super) fn unusable(&self, unusable: &Unusable<'_>) -> Bad {
+        Bad::evaluation(self.spec, &format!("payload[{}]", unusable.key), &unusable.error)
+    }
+
+    /// The texts of the payload, evaluated; or the first that fails.
+    pub(super) fn evaluate(&self, issued: &Issued) -> Result<BTreeMap<String, Sensitive>, Unusable<'_>> {
         let with_issued = (!issued.is_empty()).then(|| {
             let mut scope = self.scope.clone();
             if let Some(Value::Map(inputs)) = scope.extra.get_mut(INPUTS) {
@@ -119,7 +130,13 @@ impl Inputs<'_> {
         let texts = self.spec.payload.iter();
         let values = texts.map(|(key, text)| {
             let value = Text::parse(text).and_then(|text| text.evaluate(scope));
-            Ok((key.clone(), value.map_err(|error| (key.as_str(), error))?))
+            Ok((
+                key.clone(),
+                value.map_err(|error| Unusable {
+                    key,
+                    error: Box::new(error),
+                })?,
+            ))
         });
         values.collect()
     }

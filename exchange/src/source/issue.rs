@@ -156,9 +156,7 @@ impl Inputs<'_> {
                 must_be_filled(&self.payload_name(), &data)?;
                 Ok(Content { type_: None, data }.encode())
             }
-            Err((key, error)) if error.is_missing() => {
-                Err(Bad::evaluation(self.spec, &format!("payload[{key}]"), &error))
-            }
+            Err(unusable) if unusable.error.is_missing() => Err(self.unusable(&unusable)),
             Err(_) => Ok(self.used().to_json().to_string().into_bytes().into()),
         }
     }

@@ -44,6 +44,17 @@ pub enum Seen<T> {
     Present(T),
 }
 
+impl<T> Seen<T> {
+    /// What is there, if it exists.
+    #[must_use]
+    pub fn present(&self) -> Option<&T> {
+        match self {
+            Self::Present(object) => Some(object),
+            _ => None,
+        }
+    }
+}
+
 /// What was seen of each lookup. An object is a map as in its JSON, with `data` of a Secret and `binaryData` of a
 /// `ConfigMap` as bytes.
 pub type View<'v> = dyn Fn(&Lookup) -> Seen<Value> + 'v;

@@ -1,5 +1,5 @@
 //! What a link wants of a consumer, taken apart into single places: each is one field or one item of a list.
-use peering_api::names::{GROUP, WIRED_ANNOTATION};
+use peering_api::{compare::same, names::GROUP};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -74,8 +74,8 @@ impl Claim {
             Self::Field { .. } => false,
             Self::Item {
                 key: Some(key), value, ..
-            } => item.get(key) == value.get(key),
-            Self::Item { value, .. } => item == value,
+            } => same(&item[key], &value[key]),
+            Self::Item { value, .. } => same(item, value),
         }
     }
 
@@ -134,8 +134,7 @@ impl Claim {
 /// Whether two different places (path, and whether it is an item of the list there) have something in common.
 pub(super) fn overlap((a, a_item): (&Path, bool), (b, b_item): (&Path, bool)) -> bool {
     match (a_item, b_item) {
-        (false, false) => a != b && (a.is_within(b) || b.is_within(a)),
-        (true, true) => a != b && (a.is_within(b) || b.is_within(a)),
+        (false, false) | (true, true) => a != b && (a.is_within(b) || b.is_within(a)),
         _ => a.is_within(b) || b.is_within(a),
     }
 }
@@ -216,18 +215,15 @@ fn fields(path: Path, value: &Value, adopt: bool, claims: &mut Vec<Claim>) -> Re
 fn check_field(path: &Path, value: &Value) -> Result<(), InvalidChange> {
     let names: Vec<_> = path.names().iter().map(String::as_str).collect();
     match names[..] {
-        ["apiVersion" | "kind" | "status", ..] => Err(InvalidChange::Reserved(path.clone())),
         ["metadata", "labels" | "annotations", name] => {
             // What carries our labels is taken for an object that we have made, and deleted as such.
-            if name == WIRED_ANNOTATION || name.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/')) {
+            if name.strip_prefix(GROUP).is_some_and(|rest| rest.starts_with('/')) {
                 return Err(InvalidChange::Ours(path.clone()));
             }
-            let string = value.is_string();
-            string
-                .then_some(())
-                .ok_or_else(|| InvalidChange::NotAString(path.clone()))
+            let string = value.is_string().then_some(());
+            string.ok_or_else(|| InvalidChange::NotAString(path.clone()))
         }
-        ["metadata", ..] => Err(InvalidChange::Reserved(path.clone())),
+        ["apiVersion" | "kind" | "metadata" | "status", ..] => Err(InvalidChange::Reserved(path.clone())),
         _ if holds_null(value) => Err(InvalidChange::Null(path.clone())),
         _ => Ok(()),
     }

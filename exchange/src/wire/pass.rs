@@ -135,6 +135,7 @@ impl Pass<'_> {
     /// Takes one entry back, if it still is as this link has left it and no other link wants it too.
     fn release(&mut self, entry: &Entry) {
         let path = entry.path();
+        self.editor.expect(path);
         let index = entry.position(self.link, self.items(path));
         if entry.is_item() && index.is_none() {
             return;
@@ -162,14 +163,16 @@ impl Pass<'_> {
         };
         let (mut steps, mut obstacles) = (Vec::new(), Vec::new());
         for claim in claims {
+            self.editor.expect(claim.path());
             match self.judge(claim) {
                 Ok((spot, step)) => steps.push((claim, spot, step)),
                 Err(obstacle) => obstacles.push(obstacle.to_string()),
             }
         }
         if !obstacles.is_empty() {
-            for mine in steps.into_iter().filter_map(|(_, spot, _)| spot.mine) {
-                self.keep(mine);
+            for (claim, spot, _) in steps {
+                let free = !self.kept.iter().any(|known| claim.is_at(self.link, known));
+                self.kept.extend(spot.mine.filter(|_| free));
             }
             return Outcome::Conflict(obstacles.join("; "));
         }
@@ -276,10 +279,10 @@ impl Pass<'_> {
     fn take(&mut self, claim: &Claim, spot: &Spot, step: Step) {
         match step {
             Step::Foreign => {}
-            Step::Hold(before) => self.keep(claim.entry(self.link, before)),
+            Step::Hold(before) => self.keep(claim, before),
             Step::Write(before) => {
                 self.write(claim, spot);
-                self.keep(claim.entry(self.link, before));
+                self.keep(claim, before);
             }
         }
     }
@@ -288,6 +291,7 @@ impl Pass<'_> {
         let (path, value) = (claim.path(), claim.value().clone());
         match (claim, spot.index) {
             (Claim::Field { .. }, _) => {
+                self.forget_stale(path);
                 if spot.seen != value {
                     self.set(path, value);
                 }
@@ -306,15 +310,25 @@ impl Pass<'_> {
         }
     }
 
+    /// Other links have lost a field that this link writes, or it would not. Their entries must not come to life again
+    /// because the new value happens to be theirs: the value from before would be lost.
+    fn forget_stale(&mut self, field: &Path) {
+        for entries in self.others.values_mut() {
+            entries.retain(|entry| entry.is_item() || entry.path() != field);
+        }
+        self.others.retain(|_, entries| !entries.is_empty());
+    }
+
     fn set(&mut self, path: &Path, value: Value) {
         let made = self.editor.set(path, value);
         self.created.extend(made);
     }
 
-    fn keep(&mut self, entry: Entry) {
-        if !self.kept.contains(&entry) {
-            self.kept.push(entry);
-        }
+    /// Records a place once, though two changes may want the same there.
+    fn keep(&mut self, claim: &Claim, before: Option<Value>) {
+        self.mine.retain(|known| !claim.is_at(self.link, known));
+        self.kept.retain(|known| !claim.is_at(self.link, known));
+        self.kept.push(claim.entry(self.link, before));
     }
 
     /// Removes containers that were made for wired values and are empty again, and forgets those that live on without us.

@@ -204,7 +204,7 @@ mod tests {
                 "1244d3bc6c53866b576a23659f450d97".to_owned(),
                 vec![
                     Entry::Field {
-                        path: path("data[\"<a>\"]"),
+                        path: path("data[\"<a> b\"]"),
                         left: json!([]),
                         before: Some(json!("x&y")),
                     },
@@ -221,8 +221,8 @@ mod tests {
             text,
             concat!(
                 r#"{"created":["spec.mirroring"],"links":{"1244d3bc6c53866b576a23659f450d97":["#,
-                r#"{"field":{"before":"x\u0026y","left":[],"path":"data[\"\u003ca\u003e\"]"}},"#,
-                r#"{"item":{"left":"?","path":"spec.mirroring.peers.secretNames"}}]}}"#
+                r#"{"field":{"before":"x\u0026y","left":[],"path":"data[\"\u003ca\u003e b\"]"}},"#,
+                r#"{"item":{"left":"867369db43c3f378395e881e32b30068","path":"spec.mirroring.peers.secretNames"}}]}}"#
             )
         );
         assert!(Record::read(Some(&text)).unwrap() == record);

@@ -10,35 +10,39 @@ const A: &str = "1244d3bc6c53866b576a23659f450d97";
 const B: &str = "a368f7122cb95eb2dbcd72663e74c3be";
 
 /// Applies a patch as the API server does (see `edit`): a test for null holds where nothing is, and a test for a text that
-/// Go's encoder escapes never holds. The resource version changes with every write.
+/// Go's encoder escapes never holds.
 fn apply(object: &Value, patch: &Patch) -> Result<Value, String> {
     let mut object = object.clone();
     for operation in patch.iter() {
         match operation {
             PatchOperation::Test(test) if test.value.is_null() => {
                 let holder = test.path.as_str().rsplit_once('/').unwrap().0;
-                assert!(object.pointer(holder).is_some(), "{test} cannot be answered");
-                if object.pointer(test.path.as_str()).is_some_and(|value| !value.is_null()) {
+                let seen = object.pointer(holder).map(|_| object.pointer(test.path.as_str()));
+                if seen.is_none_or(|seen| seen.is_some_and(|value| !value.is_null())) {
                     return Err(test.to_string());
                 }
             }
-            PatchOperation::Test(test) if test.to_string().contains(['<', '>', '&']) => return Err(test.to_string()),
+            PatchOperation::Test(test) if test.value.to_string().contains(['<', '>', '&']) => {
+                return Err(test.to_string());
+            }
             operation => {
                 let one = std::slice::from_ref(operation);
                 json_patch::patch(&mut object, one).map_err(|error| error.to_string())?;
             }
         }
     }
-    let version = object["metadata"]["resourceVersion"]
-        .as_str()
-        .map(|version| format!("{version}1"));
-    if let Some(version) = version {
-        object["metadata"]["resourceVersion"] = version.into();
-    }
+    touch(&mut object);
     Ok(object)
 }
 
-fn consumer(content: Value) -> Value {
+/// A new resource version, as with every write.
+fn touch(object: &mut Value) {
+    if let Some(Value::String(version)) = object.pointer_mut("/metadata/resourceVersion") {
+        version.push('1');
+    }
+}
+
+fn consumer(content: &Value) -> Value {
     let mut object = json!({
         "apiVersion": "ceph.rook.io/v1", "kind": "CephBlockPool",
         "metadata": {"namespace": "rook-ceph", "name": "pool", "uid": "u"},
@@ -159,16 +163,16 @@ fn a_name_comes_and_goes_with_all_that_was_made_for_it() {
             json!({"spec": {"mirroring": {"peers": {"secretNames": ["theirs", "ours"]}}}}),
         ),
     ] {
-        let before = consumer(before);
+        let before = consumer(&before);
         let object = wired(&before, A, &[add(NAMES, json!("ours"))]);
-        assert_eq!(bare(object.clone()), consumer(after));
+        assert_eq!(bare(object.clone()), consumer(&after));
         assert_eq!(undone(&object, A), before);
     }
-    let null = consumer(json!({"spec": {"mirroring": null}}));
+    let null = consumer(&json!({"spec": {"mirroring": null}}));
     let object = wired(&null, A, &[add(NAMES, json!("ours"))]);
     assert_eq!(
         bare(undone(&object, A)),
-        consumer(json!({"spec": {}})),
+        consumer(&json!({"spec": {}})),
         "null is the same as absent"
     );
 }
@@ -176,7 +180,7 @@ fn a_name_comes_and_goes_with_all_that_was_made_for_it() {
 #[test]
 fn what_others_put_beside_ours_keeps_the_container() {
     let mut object = wired(
-        &consumer(json!({})),
+        &consumer(&json!({})),
         A,
         &[add(NAMES, json!("ours")), set("spec.deep.er.x", json!(1))],
     );
@@ -184,7 +188,7 @@ fn what_others_put_beside_ours_keeps_the_container() {
     object["spec"]["deep"]["empty"] = json!({});
     assert_eq!(
         undone(&object, A),
-        consumer(json!({"spec": {"mirroring": {"enabled": false}, "deep": {"empty": {}}}}))
+        consumer(&json!({"spec": {"mirroring": {"enabled": false}, "deep": {"empty": {}}}}))
     );
     let list = object.pointer_mut("/spec/mirroring/peers/secretNames").unwrap();
     *list = json!(["ours", "theirs"]);
@@ -195,7 +199,7 @@ fn what_others_put_beside_ours_keeps_the_container() {
 
 #[test]
 fn an_item_that_is_there_already_stays_foreign() {
-    let before = consumer(json!({"spec": {"names": ["a"], "items": [{"name": "x", "v": 1, "more": true}]}}));
+    let before = consumer(&json!({"spec": {"names": ["a"], "items": [{"name": "x", "v": 1, "more": true}]}}));
     let wanted = [
         add("spec.names", json!("a")),
         add_by("spec.items", "name", json!({"name": "x", "v": 1})),
@@ -209,7 +213,7 @@ fn an_item_that_is_there_already_stays_foreign() {
 fn items_are_known_by_their_key() {
     const LIST: &str = "spec.s3Profiles";
     let theirs = json!({"s3ProfileName": "theirs", "s3Bucket": "b"});
-    let before = consumer(json!({"spec": {"s3Profiles": [theirs]}}));
+    let before = consumer(&json!({"spec": {"s3Profiles": [theirs]}}));
     let ours = |bucket: &str| json!({"s3ProfileName": "ours", "s3Bucket": bucket});
     let wanted = |value| [add_by(LIST, "s3ProfileName", value)];
     let mut object = wired(&before, A, &wanted(ours("one")));
@@ -251,7 +255,7 @@ fn items_are_known_by_their_key() {
 
 #[test]
 fn fields_are_set_adopted_and_put_back() {
-    let before = consumer(json!({"spec": {"mode": "theirs", "deep": {"x": 1}}}));
+    let before = consumer(&json!({"spec": {"mode": "theirs", "deep": {"x": 1}}}));
     let object = wired(&before, A, &[set("spec.fresh.mode", json!("ours"))]);
     assert_eq!(object["spec"]["fresh"], json!({"mode": "ours"}));
     assert_eq!(undone(&object, A), before);
@@ -280,7 +284,7 @@ fn fields_are_set_adopted_and_put_back() {
 
 #[test]
 fn an_object_is_set_field_by_field() {
-    let before = consumer(json!({"spec": {"security": {"trustDomain": "theirs", "other": {"y": 1}}}}));
+    let before = consumer(&json!({"spec": {"security": {"trustDomain": "theirs", "other": {"y": 1}}}}));
     let wanted = json!({"clientID": "ours", "other": {"x": [1, 2]}});
     let object = wired(&before, A, &[set("spec.security", wanted)]);
     assert_eq!(
@@ -307,7 +311,7 @@ fn an_object_is_set_field_by_field() {
 
 #[test]
 fn annotations_of_objects_and_of_pod_templates() {
-    let workload = consumer(json!({"kind": "Deployment", "spec": {"template": {"spec": {}}}}));
+    let workload = consumer(&json!({"kind": "Deployment", "spec": {"template": {"spec": {}}}}));
     let wanted = |value| {
         [
             annotate("example.com/hash", value, true),
@@ -321,8 +325,8 @@ fn annotations_of_objects_and_of_pod_templates() {
     let next = wired(&object, A, &wanted("h2"));
     assert_eq!(next.pointer(template), Some(&json!("h2")));
     assert_eq!(undone(&next, A), workload);
-    let (same, outcomes) = wire(&consumer(json!({"spec": {}})), A, &[annotate("a", "b", true)]);
-    assert_eq!(same, consumer(json!({"spec": {}})));
+    let (same, outcomes) = wire(&consumer(&json!({"spec": {}})), A, &[annotate("a", "b", true)]);
+    assert_eq!(same, consumer(&json!({"spec": {}})));
     assert!(
         matches!(&outcomes[..], [Outcome::Invalid(message)] if message.contains("no pod template") || message.contains("seen none"))
     );
@@ -330,7 +334,7 @@ fn annotations_of_objects_and_of_pod_templates() {
 
 #[test]
 fn what_makes_no_sense_is_invalid() {
-    let object = consumer(json!({"spec": {"template": {}}}));
+    let object = consumer(&json!({"spec": {"template": {}}}));
     for (change, part) in [
         (set("spec..x", json!(1)), "character 6"),
         (set("spec.l[0]", json!(1)), "character 8"),
@@ -391,7 +395,7 @@ fn what_makes_no_sense_is_invalid() {
 
 #[test]
 fn a_link_must_not_contradict_itself() {
-    let object = consumer(json!({}));
+    let object = consumer(&json!({}));
     for (first, second, fine) in [
         (set("spec.x", json!(1)), set("spec.x", json!(1)), true),
         (set("spec.x", json!(1)), set("spec.x", json!(2)), false),
@@ -426,7 +430,7 @@ fn a_link_must_not_contradict_itself() {
 
 #[test]
 fn the_path_must_fit_the_consumer() {
-    let object = consumer(json!({"spec": {"text": "x", "list": [{"a": 1}], "map": {}}}));
+    let object = consumer(&json!({"spec": {"text": "x", "list": [{"a": 1}], "map": {}}}));
     for (change, part) in [
         (
             set("spec.text.x", json!(1)),
@@ -442,15 +446,17 @@ fn the_path_must_fit_the_consumer() {
         ),
         (add("spec.map", json!("a")), "spec.map: expected a list, seen an object"),
     ] {
-        let (same, outcomes) = wire(&object, A, &[change]);
+        let (same, outcomes) = wire(&object, A, std::slice::from_ref(&change));
         assert_eq!(same, object);
         assert!(conflict(&outcomes).contains(part), "{outcomes:?}");
+        let (other, outcomes) = wire(&object, A, &[change, set("spec.fine", json!(1))]);
+        assert_eq!((&other["spec"]["fine"], &outcomes[1]), (&json!(1), &Outcome::Done));
     }
 }
 
 #[test]
 fn links_share_what_they_both_want() {
-    let before = consumer(json!({"spec": {"mode": "theirs"}}));
+    let before = consumer(&json!({"spec": {"mode": "theirs"}}));
     let wanted = [
         add(NAMES, json!("shared")),
         add_by("spec.items", "n", json!({"n": "x"})),
@@ -483,7 +489,7 @@ fn links_share_what_they_both_want() {
 
 #[test]
 fn links_that_want_different_things_do_not_fight() {
-    let before = consumer(json!({"spec": {"names": []}}));
+    let before = consumer(&json!({"spec": {"names": []}}));
     let object = wired(
         &before,
         A,
@@ -512,7 +518,7 @@ fn links_that_want_different_things_do_not_fight() {
 
 #[test]
 fn a_shared_value_can_be_rotated() {
-    let before = consumer(json!({"spec": {"mode": "theirs"}}));
+    let before = consumer(&json!({"spec": {"mode": "theirs"}}));
     let (old, new) = ([adopt("spec.mode", json!("v1"))], [adopt("spec.mode", json!("v2"))]);
     let both = wired(&wired(&before, A, &old), B, &old);
     let (first, outcomes) = wire(&both, A, &new);
@@ -525,7 +531,7 @@ fn a_shared_value_can_be_rotated() {
 
 #[test]
 fn what_somebody_else_has_changed_is_theirs() {
-    let before = consumer(json!({"spec": {}}));
+    let before = consumer(&json!({"spec": {}}));
     let wanted = [
         set("spec.mode", json!("ours")),
         add("spec.names", json!("ours")),
@@ -539,7 +545,7 @@ fn what_somebody_else_has_changed_is_theirs() {
     let after = apply(&object, &plan.patch.unwrap()).unwrap();
     assert_eq!(
         after,
-        consumer(json!({"spec": object["spec"]})),
+        consumer(&json!({"spec": object["spec"]})),
         "nothing but the record is removed"
     );
     assert_eq!(plan.left.len(), 2, "{:?}", plan.left);
@@ -558,8 +564,57 @@ fn what_somebody_else_has_changed_is_theirs() {
 }
 
 #[test]
+fn a_lost_field_does_not_come_back_by_chance() {
+    let before = consumer(&json!({}));
+    let mut object = wired(&before, B, &[set("spec.mode", json!("same"))]);
+    object["spec"]["mode"] = json!("theirs");
+    let adopted = wired(&object, A, &[adopt("spec.mode", json!("same"))]);
+    for (first, last) in [(A, B), (B, A)] {
+        assert_eq!(undone(&undone(&adopted, first), last)["spec"]["mode"], "theirs");
+    }
+}
+
+#[test]
+fn a_place_is_recorded_once_though_two_changes_want_it() {
+    let object = wired(&consumer(&json!({})), B, &[set("spec.deep.y", json!("b"))]);
+    let object = wired(&object, A, &[set("spec.deep.x", json!("old"))]);
+    let wanted = [
+        set("spec.deep", json!({"x": "new", "y": "a"})),
+        set("spec.deep.x", json!("new")),
+    ];
+    for wanted in [wanted.clone(), [wanted[1].clone(), wanted[0].clone()]] {
+        let (after, outcomes) = wire(&object, A, &wanted);
+        assert!(outcomes.contains(&Outcome::Done) && !outcomes.iter().all(Outcome::is_good));
+        assert_eq!(after["spec"]["deep"], json!({"x": "new", "y": "b"}));
+        assert_eq!(plan(&after, A, &wanted).unwrap().patch, None);
+        assert_eq!(
+            bare(undone(&after, A)),
+            consumer(&json!({"spec": {"deep": {"y": "b"}}}))
+        );
+    }
+}
+
+#[test]
+fn a_wish_that_is_stated_twice_adopts_once() {
+    let wanted = [adopt("spec.mode", json!("ours")), adopt("spec.mode", json!("ours"))];
+    let mut object = wired(&consumer(&json!({})), A, &wanted);
+    object["spec"]["mode"] = json!("theirs");
+    let again = wired(&object, A, &wanted);
+    assert_eq!(undone(&again, A)["spec"]["mode"], "theirs");
+}
+
+#[test]
+fn a_container_is_left_to_the_link_that_uses_it() {
+    let mut object = wired(&consumer(&json!({})), A, &[add(NAMES, json!("a"))]);
+    *object.pointer_mut("/spec/mirroring/peers/secretNames").unwrap() = json!([]);
+    let other = wired(&object, B, &[set("spec.mode", json!("b"))]);
+    assert_eq!(other["spec"]["mirroring"], object["spec"]["mirroring"]);
+    assert_eq!(bare(undone(&other, A)), consumer(&json!({"spec": {"mode": "b"}})));
+}
+
+#[test]
 fn the_old_stays_until_the_new_can_be_had() {
-    let before = consumer(json!({"spec": {"mode": "theirs"}}));
+    let before = consumer(&json!({"spec": {"mode": "theirs"}}));
     let object = wired(&before, A, &[add("spec.names", json!("old"))]);
     for blocked in [set("spec.mode", json!("ours")), set("spec.", json!(1))] {
         let (after, outcomes) = wire(&object, A, &[add("spec.names", json!("new")), blocked]);
@@ -587,7 +642,7 @@ fn a_patch_from_an_old_object_is_refused() {
         adopt("spec.mode", json!("ours")),
         set("spec.fresh.x", json!("ours")),
     ];
-    let before = consumer(json!({"spec": {"names": ["a"], "items": [{"n": "y"}], "mode": "theirs", "rest": 1}}));
+    let before = consumer(&json!({"spec": {"names": ["a"], "items": [{"n": "y"}], "mode": "theirs", "rest": 1}}));
     let after = wired(&before, A, &wanted);
     let (doing, undoing) = (
         plan(&before, A, &wanted).unwrap().patch.unwrap(),
@@ -609,6 +664,19 @@ fn a_patch_from_an_old_object_is_refused() {
             assert!(apply(&changed, patch).is_err(), "{pointer}");
         }
     }
+    // Also where nothing has to be done: the decision was made there.
+    let gone = {
+        let mut object = wired(
+            &consumer(&json!({"spec": {"names": []}})),
+            A,
+            &[add("spec.names", json!("ours"))],
+        );
+        object["spec"]["names"] = json!([]);
+        object
+    };
+    let forgetting = undo(&gone, A).unwrap().patch.unwrap();
+    let again = wired(&gone, A, &[add("spec.names", json!("ours"))]);
+    assert!(apply(&gone, &forgetting).is_ok() && apply(&again, &forgetting).is_err());
     for (object, patch) in [(&before, &doing), (&after, &undoing)] {
         let mut changed = object.clone();
         changed["spec"]["rest"] = json!(2);
@@ -622,7 +690,7 @@ fn a_patch_from_an_old_object_is_refused() {
 
 #[test]
 fn texts_that_cannot_be_tested_are_guarded_by_the_resource_version() {
-    let mut before = consumer(json!({"data": {"url": "https://a/?x=1&y=2", "key<>": "v"}, "spec": {"ratio": 0.5}}));
+    let mut before = consumer(&json!({"data": {"url": "https://a/?x=1&y=2", "key<>": "v"}, "spec": {"ratio": 0.5}}));
     before["metadata"]["resourceVersion"] = json!("7");
     let wanted = [
         adopt("data.url", json!("https://b/?x=1&y=<2>")),
@@ -639,7 +707,7 @@ fn texts_that_cannot_be_tested_are_guarded_by_the_resource_version() {
 
 #[test]
 fn defaults_of_the_api_server_are_no_change() {
-    let before = consumer(json!({"spec": {}}));
+    let before = consumer(&json!({"spec": {}}));
     let wanted = [
         set("spec.tls", json!({"ports": [{"name": "a"}], "off": []})),
         add_by("spec.items", "n", json!({"n": 1.0})),
@@ -651,13 +719,13 @@ fn defaults_of_the_api_server_are_no_change() {
     assert_eq!(plan(&object, A, &wanted).unwrap().patch, None);
     assert_eq!(
         bare(undone(&object, A)),
-        consumer(json!({"spec": {"tls": {"mode": "Strict"}}}))
+        consumer(&json!({"spec": {"tls": {"mode": "Strict"}}}))
     );
 }
 
 #[test]
 fn neither_record_nor_debug_nor_messages_show_a_value() {
-    let before = consumer(json!({"spec": {"mode": "theirs"}}));
+    let before = consumer(&json!({"spec": {"mode": "theirs"}}));
     let wanted = [
         add("spec.names", json!("s3cr3t")),
         add_by("spec.items", "n", json!({"n": "s3cr3t", "x": {"y": "s3cr3t"}})),
@@ -674,7 +742,7 @@ fn neither_record_nor_debug_nor_messages_show_a_value() {
 
 #[test]
 fn a_record_that_cannot_be_read_stops_everything() {
-    let mut object = consumer(json!({}));
+    let mut object = consumer(&json!({}));
     object["metadata"]["annotations"] = json!({WIRED_ANNOTATION: "{}"});
     let error = undo(&object, A).unwrap_err();
     assert!(

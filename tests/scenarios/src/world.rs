@@ -1,5 +1,5 @@
 //! The product, installed once on the environment that all scenarios of a test binary share.
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use kube::Api;
@@ -26,11 +26,12 @@ pub enum Turn {
     Alone(RwLockWriteGuard<'static, ()>),
 }
 
-/// The environment with the product on it.
+/// The environment with the product on it. Clones are for scenarios that run side by side in one turn.
+#[derive(Clone)]
 pub struct World {
     /// The environment.
     pub env: &'static Env,
-    _turn: Turn,
+    _turn: Arc<Turn>,
 }
 
 impl World {
@@ -49,14 +50,20 @@ impl World {
     async fn new(turn: Turn) -> Result<Self> {
         let env = testenv::shared();
         INSTALLED.get_or_try_init(|| install(env)).await?;
-        Ok(Self { env, _turn: turn })
+        Ok(Self {
+            env,
+            _turn: Arc::new(turn),
+        })
     }
 
     /// The product on an environment that the caller has started for itself.
     pub async fn on(env: &'static Env) -> Result<Self> {
         let turn = Turn::Alone(ORDER.write().await);
         install(env).await?;
-        Ok(Self { env, _turn: turn })
+        Ok(Self {
+            env,
+            _turn: Arc::new(turn),
+        })
     }
 
     /// The addon-manager's process.

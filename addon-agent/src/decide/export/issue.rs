@@ -133,7 +133,7 @@ impl Pass<'_> {
         if inputs.certificate().is_none() {
             return Ok(vec![self.for_all(inputs, receivers)?]);
         }
-        let units = receivers.into_iter().map(|receiver| self.for_one(inputs, receiver));
+        let units = receivers.iter().map(|receiver| self.for_one(inputs, receiver));
         units.collect()
     }
 
@@ -154,7 +154,7 @@ impl Pass<'_> {
         })
     }
 
-    fn for_one<'p>(&'p self, inputs: &Inputs<'_>, receiver: Receiver<'p>) -> Result<Unit<'p>, Bad> {
+    fn for_one<'p>(&'p self, inputs: &Inputs<'_>, receiver: &Receiver<'p>) -> Result<Unit<'p>, Bad> {
         let record = receiver.find(&self.before.envelopes).and_then(Record::of_one);
         let unit = |order, hash: Option<String>| Unit {
             order,
@@ -168,7 +168,7 @@ impl Pass<'_> {
         };
         let basis = inputs.basis(Some((&subject, request.pem)))?;
         let hash = self.keys.content_hash(basis.expose());
-        let kept = self.standing(record.as_ref(), &hash, self.is_sealed(&receiver));
+        let kept = self.standing(record.as_ref(), &hash, self.is_sealed(receiver));
         let order = kept.map_or(Order::Certificate(request), |renew_after| {
             Order::Nothing(Some(renew_after))
         });

@@ -69,6 +69,10 @@ reasons! {
             "the place that should be changed holds a value of someone else; it was not touched",
             "set by hand or by another controller; another Peering wires the same place",
             "remove that value, or choose another place in the profile";
+        TemplateFailed = False,
+            "a change cannot be built from what arrived, or makes no sense for its consumer; nothing was written there",
+            "`wire` of the profile does not fit the payload or the consumer: an expression fails, a path leads through a list",
+            "correct the profile; the message names entry and place";
         WaitingForDelivery = Unknown,
             "nothing is wired before the target is delivered for the first time",
             "new link",
@@ -100,6 +104,10 @@ reasons! {
             "the endpoint cannot be reached, so what it serves is not known",
             "endpoint down, firewall, wrong address",
             "try the address in the message from the destination cluster";
+        ProbeFailed = False,
+            "the probe cannot be made as the profile asks for it, or the endpoint does not speak TLS",
+            "wrong address, or an expression that fails; the delivered bundle holds no certificate",
+            "see the message for what was expected and seen; correct the probe";
         ProbePending = Unknown,
             "the endpoint has not been probed yet",
             "new link, or the agent has just started",

@@ -5,6 +5,7 @@ use exchange::{
 };
 use jiff::SignedDuration;
 use peering_api::peering::{CertificateInput, Empty, Refresh, SealedEnvelope, Signer};
+use sha2::{Digest, Sha256};
 
 use super::{
     super::issue::{Answer, Order},
@@ -125,8 +126,7 @@ fn each_recipient_gets_its_own() {
         let envelope = envelope(&decision, link);
         assert_eq!(envelope.revision, Some(revision));
         let request = export.spec.recipients[recipient].certificate_request.as_ref().unwrap();
-        use sha2::Digest;
-        let hash = names::hex(&sha2::Sha256::digest(request.as_bytes()));
+        let hash = names::hex(&Sha256::digest(request.as_bytes()));
         assert_eq!(envelope.request_hash, Some(hash));
         assert_eq!(envelope.renew_after, Some(Time(minutes(42))));
     }
