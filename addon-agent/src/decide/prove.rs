@@ -54,7 +54,11 @@ fn expected(kind: &str) -> &'static str {
 }
 
 fn settings(probe: &Probe) -> Settings {
-    let parse = |text: &str| duration::parse(text).ok().and_then(|wait| SignedDuration::try_from(wait).ok());
+    let parse = |text: &str| {
+        duration::parse(text)
+            .ok()
+            .and_then(|wait| SignedDuration::try_from(wait).ok())
+    };
     Settings {
         interval: parse(&probe.interval).unwrap_or(SignedDuration::from_mins(10)),
         timeout: parse(&probe.timeout).unwrap_or(SignedDuration::from_secs(10)),
@@ -65,7 +69,10 @@ fn settings(probe: &Probe) -> Settings {
 
 /// The objects that probes of a link look at: what has to be watched.
 pub fn places(link: &PeerLinkSpec) -> impl Iterator<Item = Place> {
-    link.probes.iter().filter_map(|probe| object_of(probe.object.as_ref()?)).map(normal)
+    link.probes
+        .iter()
+        .filter_map(|probe| object_of(probe.object.as_ref()?))
+        .map(normal)
 }
 
 /// Whether a link has probes that go over the network.
@@ -83,19 +90,18 @@ fn object_of(probe: &ObjectProbe) -> Option<&ObjectRef> {
 #[must_use]
 pub fn network(link: &PeerLinkSpec, held: &Held, loopback: Loopback) -> Vec<Network> {
     let scope = scope(link, &held.payload, held.certificate_key.as_ref());
-    let filler = Filler {
+    let texts = Texts {
         scope: &scope,
         bundle: held.bundle.as_ref(),
         loopback,
     };
-    let probes = link.probes.iter().enumerate();
-    let network = probes.filter_map(|(index, probe)| {
+    let network = link.probes.iter().enumerate().filter_map(|(index, probe)| {
         let (kind, condition, filled) = if let Some(tls) = &probe.tls {
-            ("tls", Condition::Trusted, filler.tls(tls))
+            ("tls", Condition::Trusted, texts.tls(tls))
         } else if let Some(api) = &probe.api_auth {
-            ("apiAuth", Condition::Connected, filler.api_auth(api))
+            ("apiAuth", Condition::Connected, texts.api_auth(api))
         } else {
-            ("http", Condition::Connected, filler.http(probe.http.as_ref()?))
+            ("http", Condition::Connected, texts.http(probe.http.as_ref()?))
         };
         let at = match &filled {
             Ok((at, _)) => at.clone(),
@@ -114,7 +120,7 @@ pub fn network(link: &PeerLinkSpec, held: &Held, loopback: Loopback) -> Vec<Netw
 }
 
 /// Fills the texts of probes.
-struct Filler<'a> {
+struct Texts<'a> {
     scope: &'a Scope,
     bundle: Option<&'a Sensitive>,
     loopback: Loopback,
@@ -123,7 +129,7 @@ struct Filler<'a> {
 /// What is asked, and whom, for people.
 type Filled = Result<(String, probe::Probe), Failure>;
 
-impl Filler<'_> {
+impl Texts<'_> {
     fn bytes(&self, field: &str, text: &str) -> Result<Sensitive, Failure> {
         let bytes = Text::parse(text).and_then(|text| text.evaluate(self.scope));
         bytes.map_err(|error| unfilled(field, &error))
@@ -153,7 +159,9 @@ impl Filler<'_> {
         let endpoint = endpoint.map_err(|failure| self::failure(&failure))?;
         let server_name = tls.server_name.as_ref();
         let server_name = server_name.map(|text| self.text("tls.serverName", text)).transpose()?;
-        let bundle = self.certificates("tls.ca", tls.ca.as_ref())?.or_else(|| self.bundle.cloned());
+        let bundle = self
+            .certificates("tls.ca", tls.ca.as_ref())?
+            .or_else(|| self.bundle.cloned());
         let bundle = bundle.ok_or_else(|| Failure {
             reason: Reason::ProbeFailed,
             seen: "expected CA certificates to trust, seen none".to_owned(),
@@ -198,7 +206,9 @@ impl Filler<'_> {
         let url = self.text("http.url", &http.url)?;
         let url = Url::parse(&url).map_err(|failure| self::failure(&failure))?;
         let at = url.endpoint().to_string();
-        let bundle = self.certificates("http.ca", http.ca.as_ref())?.or_else(|| self.bundle.cloned());
+        let bundle = self
+            .certificates("http.ca", http.ca.as_ref())?
+            .or_else(|| self.bundle.cloned());
         let probe = probe::Probe::Http(Http {
             verb: Verb::Get,
             url,
@@ -282,7 +292,7 @@ pub fn proofs(
             condition: Condition::Connected,
             kind: "object",
             what: format!("{}: {place}", link.spec.to.cluster),
-            history: match look(link, probe, &place, read(&place)) {
+            history: match look(link, probe, &place, &read(&place)) {
                 None => History::new(now),
                 Some(result) => judgement::note(&History::new(now), &AT_ONCE, result, now),
             },
@@ -291,7 +301,7 @@ pub fn proofs(
     let all: Vec<_> = of_network.chain(of_objects).collect();
     let trusted = verdict(link, Condition::Trusted, &all);
     let trusted = match (trusted, overlap_until) {
-        (Said::This(verdict), Some(until)) if verdict.status == Some(true) => Said::This(overlapping(verdict, until)),
+        (Said::This(verdict), Some(until)) if verdict.status == Some(true) => Said::This(overlapping(&verdict, until)),
         (said, _) => said,
     };
     Proofs {
@@ -300,12 +310,12 @@ pub fn proofs(
     }
 }
 
-fn overlapping(verdict: Verdict, until: Timestamp) -> Verdict {
+fn overlapping(verdict: &Verdict, until: Timestamp) -> Verdict {
     let message = verdict.message.split(STANDS).next().unwrap_or_default();
     Verdict {
         reason: reasons::Trusted::OverlapPending.as_str().to_owned(),
         message: format!("{message}{STANDS} {until}"),
-        ..verdict
+        ..verdict.clone()
     }
 }
 
@@ -313,7 +323,7 @@ fn overlapping(verdict: Verdict, until: Timestamp) -> Verdict {
 const STANDS: &str = "; CA certificates that their sources have dropped stay until";
 
 /// Evaluates the expression of an object probe; `None` while the object's watch has not said anything.
-fn look(link: &PeerLink, probe: &ObjectProbe, place: &Place, seen: Seen) -> Option<Result<(), Failure>> {
+fn look(link: &PeerLink, probe: &ObjectProbe, place: &Place, seen: &Seen) -> Option<Result<(), Failure>> {
     let failed = |reason, seen: String, next: &str| {
         Some(Err(Failure {
             reason,
@@ -325,7 +335,11 @@ fn look(link: &PeerLink, probe: &ObjectProbe, place: &Place, seen: Seen) -> Opti
         Seen::Pending => return None,
         Seen::Denied => {
             let next = "the right arrives with the ManifestWork of the Peering, and the namespace must exist";
-            return failed(Reason::ProbeFailed, format!("expected to read {place}, which the agent may not"), next);
+            return failed(
+                Reason::ProbeFailed,
+                format!("expected to read {place}, which the agent may not"),
+                next,
+            );
         }
         Seen::Unknown | Seen::Absent => {
             let next = "create it or install its kind, or correct parameters or profile";
@@ -407,7 +421,12 @@ fn warn_before(link: &PeerLinkSpec) -> Option<SignedDuration> {
 pub fn fresh(link: &PeerLinkSpec, expires_at: Option<Timestamp>, now: Timestamp) -> Option<Verdict> {
     use reasons::Fresh;
     let said = |reason: Fresh, message| {
-        Some(Verdict::new(reasons::FRESH, reason.status().as_bool(), reason.as_str(), message))
+        Some(Verdict::new(
+            reasons::FRESH,
+            reason.status().as_bool(),
+            reason.as_str(),
+            message,
+        ))
     };
     let Some(end) = expires_at else {
         let asked = link.probes.iter().any(|probe| probe.expiry.is_some());
@@ -428,7 +447,10 @@ pub fn fresh(link: &PeerLinkSpec, expires_at: Option<Timestamp>, now: Timestamp)
             );
             said(Fresh::RenewalFailing, message)
         }
-        _ => said(Fresh::Fresh, format!("what cluster {from} handed over works until {end}")),
+        _ => said(
+            Fresh::Fresh,
+            format!("what cluster {from} handed over works until {end}"),
+        ),
     }
 }
 
