@@ -70,7 +70,7 @@ pub fn hex(bytes: &[u8]) -> String {
 fn readable(parts: &[&str], id: &str) -> String {
     const SUFFIX: usize = 10;
     let mut name = parts.join("-");
-    name.truncate(MAX_NAME - SUFFIX - 1);
+    name.truncate(name.floor_char_boundary(MAX_NAME - SUFFIX - 1));
     let name = name.trim_end_matches(['-', '.']);
     format!("{name}-{}", &id[..SUFFIX])
 }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new("size(self.metadata.name) <= 63").message("the name of a Peering must not be longer than 63 characters"),
     validation = Rule::new("(has(self.spec.members) && size(self.spec.members) > 0) || has(self.spec.placementRef)")
         .message("a Peering needs clusters: set spec.members or spec.placementRef"),
-    validation = Rule::new("has(self.spec.placementRef) || size(self.spec.members) >= 2")
+    validation = Rule::new("has(self.spec.placementRef) || !has(self.spec.members) || size(self.spec.members) != 1")
         .message("an exchange needs two clusters at least: add a member, or set spec.placementRef"),
     validation = Rule::new("self.spec.topology != 'Star' || (has(self.spec.members) && self.spec.members.exists(m, m.role == 'Hub'))")
         .message("a Star has a centre: give at least one member 'role: Hub'"),

@@ -7,8 +7,14 @@ use super::deliver::ObjectRef;
 /// One proof, repeated at an interval. Texts see `payload`, `target`, `params`, `source`, `destination` and `peering`.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.object), has(self.tls), has(self.apiAuth), has(self.http), has(self.expiry)].filter(x, x).size() == 1")
-    .message("a probe is one of: object, tls, apiAuth, http, expiry"))]
+#[x_kube(
+    validation = Rule::new("[has(self.object), has(self.tls), has(self.apiAuth), has(self.http), has(self.expiry)].filter(x, x).size() == 1")
+        .message("a probe is one of: object, tls, apiAuth, http, expiry"),
+    validation = Rule::new("duration(self.interval) >= duration('1s')")
+        .message("a probe runs once a second at most: set interval to 1s or more"),
+    validation = Rule::new("duration(self.timeout) >= duration('1s')")
+        .message("a probe needs time to answer: set timeout to 1s or more")
+)]
 pub struct Probe {
     /// CEL over the state of an object: condition `Connected`. Evaluated whenever the object changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -104,8 +110,12 @@ pub struct TlsProbe {
 /// Does an API server accept the delivered credential?
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.kubeconfig) != has(self.server)")
-    .message("the API server is named by a kubeconfig, or by server with ca and token: set one"))]
+#[x_kube(
+    validation = Rule::new("has(self.kubeconfig) != has(self.server)")
+        .message("the API server is named by a kubeconfig, or by server with ca and token: set one"),
+    validation = Rule::new("has(self.server) == (has(self.ca) && has(self.token)) && (has(self.ca) == has(self.token))")
+        .message("ca and token go with server: set all three, or the kubeconfig alone")
+)]
 pub struct ApiAuthProbe {
     /// A kubeconfig.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -94,10 +94,12 @@ pub struct Parameter {
         .message("a CABundle holds public certificates and is delivered as a ConfigMap: set deliver.kind to ConfigMap"),
     validation = Rule::new("self.kind != 'CABundle' || !self.confidential")
         .message("a CABundle artefact is public, since destinations unite it with their own: set 'confidential: false'"),
-    validation = Rule::new("self.kind != 'CABundle' || self.inputs.all(i, !has(i.tokenRequest) && !has(i.certificate))")
+    validation = Rule::new("self.kind != 'CABundle' || !has(self.inputs) || self.inputs.all(i, !has(i.tokenRequest) && !has(i.certificate))")
         .message("a CABundle is made of certificates that stand in objects: remove tokenRequest and certificate inputs"),
     validation = Rule::new("self.kind != 'CABundle' || !has(self.deliver.data) && !has(self.deliver.template)")
         .message("a CABundle is delivered as it is: remove deliver.data and deliver.template"),
+    validation = Rule::new("self.kind == 'CABundle' || !has(self.deliver.key)")
+        .message("deliver.key names the key of a CABundle: use deliver.data for other artefacts"),
     validation = Rule::new("self.confidential || !has(self.inputs) || self.inputs.all(i, !has(i.kind) || i.kind != 'Secret')")
         .message("what is made of a Secret is confidential: remove 'confidential: false', or read a ConfigMap"),
     validation = Rule::new("self.confidential || !has(self.inputs) || self.inputs.all(i, !has(i.tokenRequest) && !has(i.certificate))")

@@ -72,6 +72,8 @@ pub struct Input {
 /// Selects objects by their labels.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("size(self.matchLabels) > 0")
+    .message("a selector without labels would take in every object of the kind: set matchLabels"))]
 pub struct Selector {
     /// Labels that all selected objects carry; values may hold expressions.
     #[schemars(schema_with = "super::texts")]
@@ -106,6 +108,8 @@ fn day() -> i64 {
 /// A certificate for the receiver. `inputs.<as>` has `certificate` (the chain), `notAfter` and, with a CA of ours, `ca`.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.dnsNames) || size(self.dnsNames) == 0 || has(self.signer.ca)")
+    .message("the API server signs certificates of clients, without DNS names: remove dnsNames, or set signer.ca"))]
 pub struct CertificateInput {
     /// Who signs.
     pub signer: Signer,
@@ -231,6 +235,8 @@ pub struct ServicePort {
 /// When tokens and certificates are renewed. All fractions are of the *returned* lifetime.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.jitterPercent < self.renewAtPercent")
+    .message("the jitter makes renewals earlier: set jitterPercent lower than renewAtPercent"))]
 pub struct Refresh {
     /// After how many percent of the lifetime.
     #[serde(default = "seventy")]

@@ -166,12 +166,16 @@ impl<'k> Checker<'k> {
                 self.expect(of, "has()", &[Kind::Map]);
                 Some(Kind::Bool)
             }
-            NodeKind::Index { of, key } => self.index(of, key),
-            NodeKind::Not(of) => {
+            NodeKind::Index(parts) => self.index(parts),
+            NodeKind::Not(parts) => {
+                let [of] = parts.as_ref();
                 self.expect(of, "!", &[Kind::Bool]);
                 Some(Kind::Bool)
             }
-            NodeKind::Negate(of) => self.expect(of, "-", &[Kind::Int, Kind::Float]),
+            NodeKind::Negate(parts) => {
+                let [of] = parts.as_ref();
+                self.expect(of, "-", &[Kind::Int, Kind::Float])
+            }
             NodeKind::And(sides) => {
                 self.connective(sides, "&&");
                 Some(Kind::Bool)
@@ -258,11 +262,11 @@ impl<'k> Checker<'k> {
         }
     }
 
-    fn index(&mut self, of: &Node, key: &Node) -> Option<Kind> {
+    fn index(&mut self, [of, key]: &[Node; 2]) -> Option<Kind> {
         match self.expect(of, "[]", &[Kind::Map, Kind::List]) {
             Some(Kind::Map) => self.expect(key, "[]", &[Kind::Text]),
-            Some(Kind::List) => self.expect(key, "[]", &[Kind::Int]),
-            _ => self.expect(key, "[]", &[Kind::Text, Kind::Int]),
+            Some(Kind::List) => self.expect(key, "[]", &[Kind::Int, Kind::Float]),
+            _ => self.expect(key, "[]", &[Kind::Text, Kind::Int, Kind::Float]),
         };
         None
     }

@@ -4,6 +4,8 @@
 //! looked at, is work, and the work is bounded: no expression hangs, and none fills the memory.
 use std::borrow::Cow;
 
+use regex::Regex;
+
 use super::{
     ExpressionError, Position, Scope,
     functions::{self, Fault, Function},
@@ -32,38 +34,45 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// The value of a node.
+    /// The value of a node. Only short functions call it again: see `Lowering::kind`.
     pub fn value(&mut self, node: &'a Node) -> Outcome<'a> {
         self.work.charge(node.at, NODE)?;
         match &node.kind {
             NodeKind::Literal(value) => Ok(Cow::Borrowed(value)),
             NodeKind::Variable(name) => self.variable(node.at, name),
             NodeKind::Local(name) => self.local(node.at, name),
-            NodeKind::Select { of, field } => {
-                let of = self.value(of)?;
-                entry(node.at, of, field, Some(field))
-            }
-            NodeKind::Has { of, field } => match self.value(of)?.as_ref() {
-                Value::Map(entries) => Ok(bool(entries.contains_key(field))),
-                other => Err(mismatch(node.at, "has()", "map", other.kind())),
-            },
-            NodeKind::Index { of, key } => self.index(node.at, of, key),
-            NodeKind::Not(of) => self.truth(of, "!").map(|holds| bool(!holds)),
+            NodeKind::Select { of, field } => self.select(node.at, of, field),
+            NodeKind::Has { of, field } => self.has(node.at, of, field),
+            NodeKind::Index(parts) => self.index(node.at, parts),
+            NodeKind::Not(of) => self.not(of),
             NodeKind::Negate(of) => self.negate(node.at, of),
             NodeKind::And(sides) => self.connective(sides, "&&", false),
             NodeKind::Or(sides) => self.connective(sides, "||", true),
-            NodeKind::Conditional(parts) => {
-                let [condition, then, otherwise] = parts.as_ref();
-                let chosen = if self.truth(condition, "?:")? { then } else { otherwise };
-                self.value(chosen)
-            }
+            NodeKind::Conditional(parts) => self.conditional(parts),
             NodeKind::Binary { operator, sides } => self.binary(node.at, *operator, sides),
             NodeKind::List(nodes) => self.list(nodes),
             NodeKind::Map(entries) => self.map(entries),
             NodeKind::Loop(body) => self.repeat(body),
-            NodeKind::Matches { text, pattern } => self.matches(node.at, text, pattern),
+            NodeKind::Matches { text, pattern, price } => self.matches(node.at, text, pattern, *price),
             NodeKind::Call { function, arguments } => self.call(node.at, function, arguments),
         }
+    }
+
+    fn select(&mut self, at: Position, of: &'a Node, field: &str) -> Outcome<'a> {
+        let of = self.value(of)?;
+        entry(at, of, field, Some(field))
+    }
+
+    fn has(&mut self, at: Position, of: &'a Node, field: &str) -> Outcome<'a> {
+        match self.value(of)?.as_ref() {
+            Value::Map(entries) => Ok(bool(entries.contains_key(field))),
+            other => Err(mismatch(at, "has()", "map", other.kind())),
+        }
+    }
+
+    fn conditional(&mut self, [condition, then, otherwise]: &'a [Node; 3]) -> Outcome<'a> {
+        let chosen = if self.truth(condition, "?:")? { then } else { otherwise };
+        self.value(chosen)
     }
 
     /// The value as one of our own; copying it is work.
@@ -126,7 +135,11 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    fn negate(&mut self, at: Position, of: &'a Node) -> Outcome<'a> {
+    fn not(&mut self, [of]: &'a [Node; 1]) -> Outcome<'a> {
+        self.truth(of, "!").map(|holds| bool(!holds))
+    }
+
+    fn negate(&mut self, at: Position, [of]: &'a [Node; 1]) -> Outcome<'a> {
         match self.value(of)?.as_ref() {
             Value::Int(value) => {
                 value
@@ -143,7 +156,7 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    fn index(&mut self, at: Position, of: &'a Node, key: &'a Node) -> Outcome<'a> {
+    fn index(&mut self, at: Position, [of, key]: &'a [Node; 2]) -> Outcome<'a> {
         let of = self.value(of)?;
         let at_key = key.at;
         let literal = match &key.kind {
@@ -153,6 +166,9 @@ impl<'a> Evaluation<'a> {
         match (self.value(key)?.as_ref(), of.kind()) {
             (Value::Text(key), Kind::Map) => entry(at, of, key, literal),
             (Value::Int(index), Kind::List) => item(at, of, *index),
+            // A whole number is an index whatever its type (cel-spec). The cast saturates.
+            #[allow(clippy::cast_possible_truncation)]
+            (Value::Float(index), Kind::List) if index.fract() == 0.0 => item(at, of, *index as i64),
             (key, Kind::Map) => Err(mismatch(at_key, "[]", "string", key.kind())),
             (key, Kind::List) => Err(mismatch(at_key, "[]", "int", key.kind())),
             (_, other) => Err(mismatch(at, "[]", "map or list", other)),
@@ -207,15 +223,12 @@ impl<'a> Evaluation<'a> {
         Ok(Cow::Owned(Value::Map(map)))
     }
 
-    fn matches(&mut self, at: Position, text: &'a Node, pattern: &'a regex::Regex) -> Outcome<'a> {
-        // The search is linear in the text, with a factor of at most the pattern's size.
-        const EIGHTH: usize = 8;
+    fn matches(&mut self, at: Position, text: &'a Node, pattern: &Regex, price: usize) -> Outcome<'a> {
         let value = self.value(text)?;
         let Value::Text(text) = value.as_ref() else {
             return Err(mismatch(text.at, "matches()", "string", value.kind()));
         };
-        self.work
-            .charge(at, text.len().saturating_mul(1 + pattern.as_str().len() / EIGHTH))?;
+        self.work.charge(at, text.len().saturating_mul(price))?;
         Ok(bool(pattern.is_match(text)))
     }
 

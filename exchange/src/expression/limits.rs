@@ -6,8 +6,9 @@ use super::{ExpressionError, Position};
 
 /// Most characters of a text with holes, or of a condition.
 pub const CHARACTERS: usize = 4096;
-/// Most tokens in one expression. A node of the syntax tree takes at least one, so this bounds the tree too.
-pub const TOKENS: usize = 1000;
+/// Most tokens in one expression. A node of the syntax tree takes at least one, so this bounds the tree too. The parser
+/// recurses over chains like `a[0][0]…`: a quarter of the stack of a worker thread must do (`tests/corpus.rs`).
+pub const TOKENS: usize = 500;
 /// Deepest nesting of brackets, and most `?:` in one expression: the parser recurses into both.
 pub const NESTING: usize = 32;
 /// Deepest syntax tree. `a + b + …` is as deep as it has operands; evaluation recurses once per level.
@@ -16,8 +17,10 @@ pub const DEPTH: usize = 100;
 pub const LOOPS: usize = 2;
 /// Most characters of a regular expression.
 pub const PATTERN: usize = 256;
-/// Most bytes that a compiled regular expression may take. `\w` alone takes about 20 KiB.
-pub const PATTERN_MEMORY: usize = 256 * 1024;
+/// Sizes of a compiled regular expression in bytes, and what a search with one costs per byte of text. The time that a
+/// byte may take grows with the size: measured on adversarial patterns 0.4 µs for the first, 2 µs for the second. A
+/// pattern over ASCII, like that of a name, fits into the first; `\w` is all of Unicode and takes 50 KiB.
+pub(super) const PATTERNS: [(usize, usize); 2] = [(8 * 1024, 16), (128 * 1024, 256)];
 /// Most bytes that come out of one evaluation: 1 MiB, the most that a Secret may hold.
 pub const OUTPUT: usize = 1024 * 1024;
 /// Most work of one evaluation, in the unit of [`Work`]. Spent in the slowest way it takes some 100 ms.

@@ -75,7 +75,7 @@ impl Operator {
         use Kind::{Bool, Bytes, Float, Int, List, Map, Text};
         let numbers = matches!((left, right), (Int | Float, Int | Float));
         match (self, left, right) {
-            (Self::Equal | Self::NotEqual, ..) | (Self::In, _, List) | (Self::In, Text, Map) => Some(Bool),
+            (Self::Equal | Self::NotEqual, ..) | (Self::In, _, List | Map) => Some(Bool),
             (Self::Less | Self::LessOrEqual | Self::Greater | Self::GreaterOrEqual, ..) => {
                 (numbers || (left == right && matches!(left, Bool | Text | Bytes))).then_some(Bool)
             }
@@ -91,7 +91,7 @@ impl Operator {
     /// What it takes on its right, given its left: for people.
     pub fn expected(self, left: Kind) -> &'static str {
         match (self, left) {
-            (Self::In, _) => "a list, or a string and a map",
+            (Self::In, _) => "a list or a map on the right",
             (Self::Add, _) => "two ints, doubles, strings, bytes or lists",
             (Self::Remainder, _) => "two ints",
             (Self::Subtract | Self::Multiply | Self::Divide, _) => "two ints or two doubles",
@@ -205,6 +205,7 @@ fn contained(item: &Value, container: &Value) -> Result<Value, Fault> {
     match (item, container) {
         (item, Value::List(items)) => Ok(Value::Bool(items.iter().any(|other| equal(item, other)))),
         (Value::Text(key), Value::Map(entries)) => Ok(Value::Bool(entries.contains_key(key))),
+        (_, Value::Map(_)) => Ok(Value::Bool(false)),
         _ => Err(Fault::Types),
     }
 }

@@ -6,16 +6,16 @@
 use cel::{
     Env,
     common::ast::{
-        CallExpr, EntryExpr, Expr, IdedEntryExpr, IdedExpr, LiteralValue, SourceInfo, operators as cel_names,
+        CallExpr, EntryExpr, Expr, IdedEntryExpr, IdedExpr, LiteralValue, SelectExpr, SourceInfo,
+        operators as cel_names,
     },
 };
-use regex::RegexBuilder;
+use regex::{Regex, RegexBuilder};
 
 use super::{
     ExpressionError, Position,
     error::Lines,
-    functions::{self, Function},
-    limits,
+    functions, limits,
     mistake::Mistake,
     operators::Operator,
     tree::{Loop, LoopKind, Node, NodeKind},
@@ -38,7 +38,7 @@ pub(super) fn parse(characters: &[char], start: usize, lines: &Lines) -> Result<
             locals: Vec::new(),
             depth: 0,
         }
-        .node(expression),
+        .node(&expression),
         Err(errors) => {
             let mistake = Mistake {
                 characters,
@@ -67,7 +67,7 @@ impl Lowering<'_> {
         self.lines.position(self.start + offset)
     }
 
-    fn node(&mut self, expression: IdedExpr) -> Result<Node, ExpressionError> {
+    fn node(&mut self, expression: &IdedExpr) -> Result<Node, ExpressionError> {
         let at = self.position(expression.id);
         self.depth += 1;
         if self.depth > limits::DEPTH {
@@ -77,190 +77,108 @@ impl Lowering<'_> {
                 limit: limits::DEPTH,
             });
         }
-        let kind = self.kind(at, expression.expr)?;
+        let kind = self.kind(at, &expression.expr)?;
         self.depth -= 1;
         Ok(Node { at, kind })
     }
 
-    fn boxed(&mut self, expression: IdedExpr) -> Result<Box<Node>, ExpressionError> {
-        self.node(expression).map(Box::new)
+    fn nodes(&mut self, expressions: &[IdedExpr]) -> Result<Vec<Node>, ExpressionError> {
+        let mut nodes = Vec::with_capacity(expressions.len());
+        for expression in expressions {
+            nodes.push(self.node(expression)?);
+        }
+        Ok(nodes)
     }
 
-    fn nodes(&mut self, expressions: Vec<IdedExpr>) -> Result<Vec<Node>, ExpressionError> {
-        expressions
-            .into_iter()
-            .map(|expression| self.node(expression))
-            .collect()
-    }
-
-    fn kind(&mut self, at: Position, expression: Expr) -> Result<NodeKind, ExpressionError> {
-        let unsupported = |what| Err(ExpressionError::Unsupported { at, what });
+    /// Only short functions call each other around here: a level of the tree takes one frame of each from the stack.
+    fn kind(&mut self, at: Position, expression: &Expr) -> Result<NodeKind, ExpressionError> {
         match expression {
-            Expr::Literal(literal) => match value(literal) {
-                Some(value) => Ok(NodeKind::Literal(value)),
-                None => unsupported("an unsigned number"),
-            },
+            Expr::Literal(literal) => value(at, literal).map(NodeKind::Literal),
             Expr::Ident(name) => Ok(self.variable(name)),
-            Expr::Select(select) if !select.test => Ok(NodeKind::Select {
-                of: self.boxed(*select.operand)?,
-                field: select.field,
-            }),
-            Expr::List(list) => self.nodes(list.elements).map(NodeKind::List),
-            Expr::Map(map) => self.entries(at, map.entries),
+            Expr::Select(select) => self.select(select),
+            Expr::List(list) => self.nodes(&list.elements).map(NodeKind::List),
+            Expr::Map(map) => self.entries(at, &map.entries),
             Expr::Call(call) => self.call(at, call),
-            Expr::Struct(_) => unsupported("a message"),
-            Expr::Select(_) | Expr::Comprehension(_) | Expr::Unspecified => unsupported("this form of CEL"),
+            Expr::Struct(_) => unsupported(at, "a message"),
+            Expr::Comprehension(_) | Expr::Unspecified => unsupported(at, "this form of CEL"),
         }
     }
 
     /// A variable of a loop if there is one, else of the scope. `.name` is always of the scope.
-    fn variable(&self, name: String) -> NodeKind {
+    fn variable(&self, name: &str) -> NodeKind {
         match name.strip_prefix('.') {
             Some(global) => NodeKind::Variable(global.to_owned()),
-            None if self.locals.contains(&name) => NodeKind::Local(name),
-            None => NodeKind::Variable(name),
+            None if self.is_local(name) => NodeKind::Local(name.to_owned()),
+            None => NodeKind::Variable(name.to_owned()),
         }
     }
 
-    fn entries(&mut self, at: Position, entries: Vec<IdedEntryExpr>) -> Result<NodeKind, ExpressionError> {
+    fn is_local(&self, name: &str) -> bool {
+        self.locals.iter().any(|local| local == name)
+    }
+
+    fn select(&mut self, select: &SelectExpr) -> Result<NodeKind, ExpressionError> {
+        let of = Box::new(self.node(&select.operand)?);
+        let field = select.field.clone();
+        Ok(if select.test {
+            NodeKind::Has { of, field }
+        } else {
+            NodeKind::Select { of, field }
+        })
+    }
+
+    fn entries(&mut self, at: Position, entries: &[IdedEntryExpr]) -> Result<NodeKind, ExpressionError> {
         let mut nodes = Vec::with_capacity(entries.len());
         for entry in entries {
-            let EntryExpr::MapEntry(entry) = entry.expr else {
-                return Err(ExpressionError::Unsupported { at, what: "a message" });
+            let EntryExpr::MapEntry(entry) = &entry.expr else {
+                return unsupported(at, "a message");
             };
-            nodes.push((self.node(entry.key)?, self.node(entry.value)?));
+            nodes.push((self.node(&entry.key)?, self.node(&entry.value)?));
         }
         Ok(NodeKind::Map(nodes))
     }
 
-    fn call(&mut self, at: Position, call: CallExpr) -> Result<NodeKind, ExpressionError> {
-        let CallExpr {
-            func_name: name,
-            target,
-            args,
-        } = call;
-        match target {
-            None => self.global(at, &name, args),
-            Some(target) => self.method(at, name, *target, args),
-        }
-    }
-
-    /// `name(…)`, or an operator.
-    fn global(&mut self, at: Position, name: &str, args: Vec<IdedExpr>) -> Result<NodeKind, ExpressionError> {
-        match (name, args.len()) {
-            (cel_names::CONDITIONAL, 3) => self.array(at, args).map(Box::new).map(NodeKind::Conditional),
-            (cel_names::LOGICAL_AND, 2) => self.array(at, args).map(Box::new).map(NodeKind::And),
-            (cel_names::LOGICAL_OR, 2) => self.array(at, args).map(Box::new).map(NodeKind::Or),
-            (cel_names::INDEX, 2) => {
-                let [of, key] = self.array(at, args)?;
-                Ok(NodeKind::Index {
-                    of: Box::new(of),
-                    key: Box::new(key),
-                })
-            }
-            (cel_names::LOGICAL_NOT, 1) => self.array(at, args).map(|[node]| NodeKind::Not(Box::new(node))),
-            (cel_names::NEGATE, 1) => self.array(at, args).map(|[node]| NodeKind::Negate(Box::new(node))),
-            (cel_names::HAS, _) => self.has(at, args),
-            ("matches", _) => self.matches(at, args),
-            _ => {
-                let arguments = self.nodes(args)?;
-                match Operator::from_cel(name) {
-                    Some(operator) => Ok(NodeKind::Binary {
-                        operator,
-                        sides: array(at, arguments).map(Box::new)?,
-                    }),
-                    None => function(at, name, arguments),
+    /// An operator, `name(…)`, `namespace.name(…)`, a loop, or `first.name(…)`.
+    fn call(&mut self, at: Position, call: &CallExpr) -> Result<NodeKind, ExpressionError> {
+        match &call.target {
+            None => self.global(at, &call.func_name, &call.args),
+            Some(target) => match (self.namespace(target), loop_kind(&call.func_name)) {
+                (Some(namespace), _) => self.global(at, &format!("{namespace}.{}", call.func_name), &call.args),
+                (None, Some(kind)) => {
+                    let range = self.node(target)?;
+                    self.repetition(at, kind, range, &call.args)
                 }
-            }
+                (None, None) => self.method(at, &call.func_name, target, &call.args),
+            },
         }
     }
 
-    /// `target.name(…)`: a function of a namespace, a loop, or a function on its first argument.
+    fn global(&mut self, at: Position, name: &str, args: &[IdedExpr]) -> Result<NodeKind, ExpressionError> {
+        let arguments = self.nodes(args)?;
+        called(at, name, arguments)
+    }
+
     fn method(
         &mut self,
         at: Position,
-        name: String,
-        target: IdedExpr,
-        mut args: Vec<IdedExpr>,
+        name: &str,
+        target: &IdedExpr,
+        args: &[IdedExpr],
     ) -> Result<NodeKind, ExpressionError> {
-        if let Expr::Ident(namespace) = &target.expr
-            && functions::is_namespace(namespace)
-            && !self.locals.contains(namespace)
-        {
-            let name = format!("{namespace}.{name}");
-            let arguments = self.nodes(args)?;
-            return function(at, &name, arguments);
+        let mut arguments = self.nodes(std::slice::from_ref(target))?;
+        arguments.append(&mut self.nodes(args)?);
+        match name {
+            "matches" => matches(at, arguments),
+            _ => function(at, name, arguments),
         }
-        let kind = match name.as_str() {
-            "all" => Some(LoopKind::All),
-            "exists" => Some(LoopKind::Exists),
-            "exists_one" | "existsOne" => Some(LoopKind::ExistsOne),
-            "filter" => Some(LoopKind::Filter),
-            "map" => Some(LoopKind::Map),
+    }
+
+    /// The namespace of functions that an expression is, unless a loop's variable has its name.
+    fn namespace<'e>(&self, target: &'e IdedExpr) -> Option<&'e str> {
+        match &target.expr {
+            Expr::Ident(name) if functions::is_namespace(name) && !self.is_local(name) => Some(name),
             _ => None,
-        };
-        if let Some(kind) = kind {
-            return self.repetition(at, kind, target, args);
         }
-        args.insert(0, target);
-        if name == "matches" {
-            return self.matches(at, args);
-        }
-        let arguments = self.nodes(args)?;
-        match functions::find(&name) {
-            Some(_) => function(at, &name, arguments),
-            None => Err(ExpressionError::UnknownFunction { at, name }),
-        }
-    }
-
-    fn array<const N: usize>(&mut self, at: Position, args: Vec<IdedExpr>) -> Result<[Node; N], ExpressionError> {
-        array(at, self.nodes(args)?)
-    }
-
-    fn has(&mut self, at: Position, args: Vec<IdedExpr>) -> Result<NodeKind, ExpressionError> {
-        let seen = args.len();
-        let wrong = || ExpressionError::Arguments {
-            at,
-            expected: "has(map.field)".to_owned(),
-            seen,
-        };
-        let [argument] = <[IdedExpr; 1]>::try_from(args).map_err(|_| wrong())?;
-        match self.node(argument)?.kind {
-            NodeKind::Select { of, field } => Ok(NodeKind::Has { of, field }),
-            _ => Err(wrong()),
-        }
-    }
-
-    fn matches(&mut self, at: Position, args: Vec<IdedExpr>) -> Result<NodeKind, ExpressionError> {
-        let seen = args.len();
-        let Ok([text, pattern]) = <[IdedExpr; 2]>::try_from(args) else {
-            return Err(ExpressionError::Arguments {
-                at,
-                expected: "matches(string, pattern)".to_owned(),
-                seen,
-            });
-        };
-        let text = self.boxed(text)?;
-        let pattern = self.node(pattern)?;
-        let wrong = |problem| ExpressionError::Pattern {
-            at: pattern.at,
-            problem,
-        };
-        let NodeKind::Literal(Value::Text(pattern)) = &pattern.kind else {
-            return Err(wrong("must be a string literal"));
-        };
-        if pattern.chars().count() > limits::PATTERN {
-            return Err(wrong("is longer than 256 characters"));
-        }
-        let pattern = RegexBuilder::new(pattern)
-            .size_limit(limits::PATTERN_MEMORY)
-            .dfa_size_limit(limits::PATTERN_MEMORY)
-            .build()
-            .map_err(|error| match error {
-                regex::Error::CompiledTooBig(_) => wrong("takes too much memory: use smaller repetitions"),
-                _ => wrong("is not a regular expression"),
-            })?;
-        Ok(NodeKind::Matches { text, pattern })
     }
 
     /// `range.kind(variable, …)`
@@ -268,8 +186,8 @@ impl Lowering<'_> {
         &mut self,
         at: Position,
         kind: LoopKind,
-        range: IdedExpr,
-        args: Vec<IdedExpr>,
+        range: Node,
+        args: &[IdedExpr],
     ) -> Result<NodeKind, ExpressionError> {
         let seen = args.len();
         let wrong = || ExpressionError::Arguments {
@@ -281,14 +199,16 @@ impl Lowering<'_> {
             .to_owned(),
             seen,
         };
-        let range = self.node(range)?;
-        let mut args = args.into_iter();
-        let Some(Expr::Ident(variable)) = args.next().map(|argument| argument.expr) else {
-            return Err(wrong());
+        let (variable, body) = match args {
+            [
+                IdedExpr {
+                    expr: Expr::Ident(name),
+                    ..
+                },
+                body @ ..,
+            ] if !name.starts_with('.') => (name.clone(), body),
+            _ => return Err(wrong()),
         };
-        if variable.starts_with('.') {
-            return Err(wrong());
-        }
         if self.locals.len() >= limits::LOOPS {
             return Err(ExpressionError::TooComplex {
                 at,
@@ -297,10 +217,7 @@ impl Lowering<'_> {
             });
         }
         self.locals.push(variable.clone());
-        let mut body = args
-            .map(|argument| self.node(argument))
-            .collect::<Result<Vec<_>, _>>()?
-            .into_iter();
+        let mut body = self.nodes(body)?.into_iter();
         self.locals.pop();
         let (test, step) = match (kind, body.next(), body.next(), body.next()) {
             (LoopKind::Map, Some(test), Some(step), None) => (Some(test), Some(step)),
@@ -320,14 +237,83 @@ impl Lowering<'_> {
     }
 }
 
-/// The operands of an operator.
-fn array<const N: usize>(at: Position, nodes: Vec<Node>) -> Result<[Node; N], ExpressionError> {
-    let seen = nodes.len();
-    nodes.try_into().map_err(|_| ExpressionError::Arguments {
+fn unsupported<T>(at: Position, what: &'static str) -> Result<T, ExpressionError> {
+    Err(ExpressionError::Unsupported { at, what })
+}
+
+fn loop_kind(name: &str) -> Option<LoopKind> {
+    match name {
+        "all" => Some(LoopKind::All),
+        "exists" => Some(LoopKind::Exists),
+        "exists_one" | "existsOne" => Some(LoopKind::ExistsOne),
+        "filter" => Some(LoopKind::Filter),
+        "map" => Some(LoopKind::Map),
+        _ => None,
+    }
+}
+
+/// `name(arguments)`, or an operator.
+fn called(at: Position, name: &str, arguments: Vec<Node>) -> Result<NodeKind, ExpressionError> {
+    match name {
+        cel_names::CONDITIONAL => array(at, arguments).map(NodeKind::Conditional),
+        cel_names::LOGICAL_AND => array(at, arguments).map(NodeKind::And),
+        cel_names::LOGICAL_OR => array(at, arguments).map(NodeKind::Or),
+        cel_names::INDEX => array(at, arguments).map(NodeKind::Index),
+        cel_names::LOGICAL_NOT => array::<1>(at, arguments).map(NodeKind::Not),
+        cel_names::NEGATE => array::<1>(at, arguments).map(NodeKind::Negate),
+        cel_names::HAS => has(at, arguments),
+        "matches" => matches(at, arguments),
+        _ => match Operator::from_cel(name) {
+            Some(operator) => array(at, arguments).map(|sides| NodeKind::Binary { operator, sides }),
+            None => function(at, name, arguments),
+        },
+    }
+}
+
+fn has(at: Position, arguments: Vec<Node>) -> Result<NodeKind, ExpressionError> {
+    let wrong = ExpressionError::Arguments {
         at,
-        expected: format!("{N} operand(s)"),
-        seen,
-    })
+        expected: "has(map.field)".to_owned(),
+        seen: arguments.len(),
+    };
+    match <[Node; 1]>::try_from(arguments) {
+        Ok(
+            [
+                Node {
+                    kind: NodeKind::Select { of, field },
+                    ..
+                },
+            ],
+        ) => Ok(NodeKind::Has { of, field }),
+        _ => Err(wrong),
+    }
+}
+
+fn matches(at: Position, arguments: Vec<Node>) -> Result<NodeKind, ExpressionError> {
+    let seen = arguments.len();
+    let Ok([text, pattern]) = <[Node; 2]>::try_from(arguments) else {
+        return Err(ExpressionError::Arguments {
+            at,
+            expected: "matches(string, pattern)".to_owned(),
+            seen,
+        });
+    };
+    let wrong = |problem| ExpressionError::Pattern {
+        at: pattern.at,
+        problem,
+    };
+    let NodeKind::Literal(Value::Text(pattern)) = &pattern.kind else {
+        return Err(wrong("must be a string literal"));
+    };
+    if pattern.chars().count() > limits::PATTERN {
+        return Err(wrong("is longer than 256 characters"));
+    }
+    let (pattern, price) = compiled(pattern).map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => wrong("takes too much memory: use smaller repetitions"),
+        _ => wrong("is not a regular expression"),
+    })?;
+    let text = Box::new(text);
+    Ok(NodeKind::Matches { text, pattern, price })
 }
 
 /// A call of a function of the table.
@@ -341,22 +327,48 @@ fn function(at: Position, name: &str, arguments: Vec<Node>) -> Result<NodeKind, 
     if arguments.len() != function.parameters.len() {
         return Err(ExpressionError::Arguments {
             at,
-            expected: Function::signature(function),
+            expected: function.signature(),
             seen: arguments.len(),
         });
     }
     Ok(NodeKind::Call { function, arguments })
 }
 
-fn value(literal: LiteralValue) -> Option<Value> {
-    Some(match literal {
+/// A compiled pattern, and the work per byte of text that a search with it is.
+fn compiled(pattern: &str) -> Result<(Regex, usize), regex::Error> {
+    let mut compiled = Err(regex::Error::CompiledTooBig(0));
+    for (size, price) in limits::PATTERNS {
+        let built = RegexBuilder::new(pattern).size_limit(size).build();
+        compiled = built.map(|regex| (regex, price));
+        if !matches!(compiled, Err(regex::Error::CompiledTooBig(_))) {
+            break;
+        }
+    }
+    compiled
+}
+
+/// The operands of an operator.
+fn array<const N: usize>(at: Position, nodes: Vec<Node>) -> Result<Box<[Node; N]>, ExpressionError> {
+    let seen = nodes.len();
+    nodes
+        .into_boxed_slice()
+        .try_into()
+        .map_err(|_| ExpressionError::Arguments {
+            at,
+            expected: format!("{N} operand(s)"),
+            seen,
+        })
+}
+
+fn value(at: Position, literal: &LiteralValue) -> Result<Value, ExpressionError> {
+    Ok(match literal {
         LiteralValue::Null => Value::Null,
         LiteralValue::Boolean(value) => Value::Bool(*value.inner()),
         LiteralValue::Int(value) => Value::Int(*value.inner()),
         LiteralValue::Double(value) => Value::Float(*value.inner()),
         LiteralValue::String(text) => Value::from(text.inner()),
         LiteralValue::Bytes(bytes) => Value::Bytes(bytes.inner().to_vec().into()),
-        LiteralValue::UInt(_) => return None,
+        LiteralValue::UInt(_) => return unsupported(at, "an unsigned number"),
     })
 }
 

@@ -30,12 +30,10 @@ pub(super) enum NodeKind {
         of: Box<Node>,
         field: String,
     },
-    Index {
-        of: Box<Node>,
-        key: Box<Node>,
-    },
-    Not(Box<Node>),
-    Negate(Box<Node>),
+    /// Of what, and the key.
+    Index(Box<[Node; 2]>),
+    Not(Box<[Node; 1]>),
+    Negate(Box<[Node; 1]>),
     And(Box<[Node; 2]>),
     Or(Box<[Node; 2]>),
     /// Condition, then, else.
@@ -50,6 +48,8 @@ pub(super) enum NodeKind {
     Matches {
         text: Box<Node>,
         pattern: Regex,
+        /// Work per byte of the text.
+        price: usize,
     },
     Call {
         function: &'static Function,
@@ -106,13 +106,12 @@ impl Node {
             NodeKind::Literal(_) | NodeKind::Variable(_) | NodeKind::Local(_) => Vec::new(),
             NodeKind::Select { of: node, .. }
             | NodeKind::Has { of: node, .. }
-            | NodeKind::Matches { text: node, .. }
-            | NodeKind::Not(node)
-            | NodeKind::Negate(node) => vec![node],
-            NodeKind::Index { of, key } => vec![of, key],
-            NodeKind::And(nodes) | NodeKind::Or(nodes) | NodeKind::Binary { sides: nodes, .. } => {
-                nodes.iter().collect()
-            }
+            | NodeKind::Matches { text: node, .. } => vec![node],
+            NodeKind::Not(nodes) | NodeKind::Negate(nodes) => nodes.iter().collect(),
+            NodeKind::Index(nodes)
+            | NodeKind::And(nodes)
+            | NodeKind::Or(nodes)
+            | NodeKind::Binary { sides: nodes, .. } => nodes.iter().collect(),
             NodeKind::Conditional(nodes) => nodes.iter().collect(),
             NodeKind::List(nodes) | NodeKind::Call { arguments: nodes, .. } => nodes.iter().collect(),
             NodeKind::Map(entries) => entries.iter().flat_map(|(key, value)| [key, value]).collect(),
@@ -126,9 +125,15 @@ impl Node {
     /// The variable and the literal name under it, where the node is such a path.
     pub fn member(&self) -> Option<(&str, &str)> {
         let (of, name) = match &self.kind {
-            NodeKind::Select { of, field } | NodeKind::Has { of, field } => (of, field),
-            NodeKind::Index { of, key } => match &key.kind {
-                NodeKind::Literal(Value::Text(name)) => (of, name),
+            NodeKind::Select { of, field } | NodeKind::Has { of, field } => (of.as_ref(), field),
+            NodeKind::Index(parts) => match parts.as_ref() {
+                [
+                    of,
+                    Node {
+                        kind: NodeKind::Literal(Value::Text(name)),
+                        ..
+                    },
+                ] => (of, name),
                 _ => return None,
             },
             _ => return None,

@@ -52,8 +52,8 @@ reasons! {
             "the cluster was reinstalled or its agent's key Secret was lost; or somebody else poses as that cluster",
             "compare the fingerprint on the PeerMember with that in the log of the agent on the cluster itself; if they are equal, confirm the new key as the message says";
         RoleConflict = False,
-            "topology or flow needs roles that the members do not have, such as a Star without exactly one hub member; existing links stay as they are",
-            "`role` is missing or doubled in `spec.members`, or a typing error in it",
+            "topology or flow needs roles that the members do not have, such as a Star without a hub member; existing links stay as they are",
+            "`role` is missing in `spec.members`, or the member with the hub role cannot be served",
             "correct the roles in `spec.members`; the message names what is missing";
         InvalidProfile = False,
             "an expression of the profile cannot be parsed or evaluated, or does not yield a string; existing links stay as they are",

@@ -151,7 +151,7 @@ const PROBLEMS: &[(&str, Use, &str)] = &[
     (
         "[1]['a'] == 1",
         Use::Condition,
-        "character 5: []: expected int, seen string",
+        "character 5: []: expected int or double, seen string",
     ),
     (
         "params.pool.all(x, true)",

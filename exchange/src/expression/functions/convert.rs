@@ -50,12 +50,12 @@ pub(super) fn bytes(arguments: &[&Value], _: &mut Work) -> Result<Value, Fault> 
 }
 
 pub(super) fn int(arguments: &[&Value], _: &mut Work) -> Result<Value, Fault> {
-    // 2^63 is exact as a double; the greatest double below it fits.
+    // 2^63. Neither end is included: so do all implementations of CEL, since both may be rounded values.
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     match arguments {
         [Value::Int(value)] => Ok(Value::Int(*value)),
         #[allow(clippy::cast_possible_truncation)]
-        [Value::Float(value)] if (-LIMIT..LIMIT).contains(value) => Ok(Value::Int(value.trunc() as i64)),
+        [Value::Float(value)] if value.abs() < LIMIT => Ok(Value::Int(value.trunc() as i64)),
         [Value::Float(_)] => Err(Fault::Problem("the number does not fit into 64 bits")),
         [Value::Text(text)] => text
             .parse()
