@@ -21,18 +21,18 @@ test: controlplane ## Run every test, on real API servers.
 	$(CARGO) test --workspace --locked
 
 test-unit: ## Run the tests that need no API server.
-	$(CARGO) test --locked -p peering-api -p exchange -p addon-framework -p addon-manager -p addon-agent
+	$(CARGO) test --locked -p peering-api -p exchange -p addon-framework -p addon-manager -p addon-agent -p exposition
 
 lint: ## Check formatting, lints and generated files.
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	$(CARGO) run -q --locked -p peering-api --example generate -- --check manifests/crds
+	$(CARGO) run -q --locked -p peering-api --example generate -- --check .
 
 fmt: ## Format the code.
 	$(CARGO) fmt --all
 
-generate: ## Write the CRDs from the Rust types.
-	$(CARGO) run -q -p peering-api --example generate -- manifests/crds
+generate: ## Write the CRDs and the catalogue of conditions from the Rust types.
+	$(CARGO) run -q -p peering-api --example generate -- .
 
 demo: controlplane ## Start a hub and two clusters, hand a secret and CA bundles over, and leave it all running.
 	$(CARGO) build --workspace --bins --locked

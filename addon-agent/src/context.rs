@@ -2,20 +2,21 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use addon_framework::runtime::{Clients, Queue, Recent};
-use exchange::key::KeyPair;
+use exchange::key::{KeyPair, KeyRing};
 use peering_api::peering::{PeerExport, PeerLink, PeerMember};
 
 use crate::{
     decide::member::Identity,
     hub::Hub,
     metrics::Metrics,
-    spoke::{Place, Pool, pool::Queues},
+    probe::runner::Runner,
+    spoke::{Place, Pool, pool::Queues, target_of},
 };
 
 /// Shared by all tasks of the agent.
@@ -35,6 +36,8 @@ pub struct Context {
     pub member: Queue<()>,
     /// Counters.
     pub metrics: Metrics,
+    /// The probes that run.
+    pub probes: Runner,
     /// The highest revision that was applied, per link.
     pub applied: Mutex<BTreeMap<String, i64>>,
     /// Last writes.
@@ -45,7 +48,7 @@ pub struct Context {
     pub members: Recent<PeerMember>,
     /// Where each link was last seen to write, by name.
     pub places: Mutex<BTreeMap<String, Place>>,
-    keys: OnceLock<KeyPair>,
+    keys: RwLock<Option<KeyRing>>,
     identity: Mutex<Option<String>>,
     hub: RwLock<Option<Arc<Hub>>>,
     hub_seen: AtomicBool,
@@ -54,7 +57,14 @@ pub struct Context {
 impl Context {
     /// A context that knows neither hub nor key pair yet.
     #[must_use]
-    pub fn new(cluster: String, namespace: String, spoke: Clients, pool: Pool, queues: Queues) -> Self {
+    pub fn new(
+        cluster: String,
+        namespace: String,
+        spoke: Clients,
+        (pool, queues): (Pool, Queues),
+        metrics: Metrics,
+        probes: Runner,
+    ) -> Self {
         Self {
             cluster,
             namespace,
@@ -62,13 +72,14 @@ impl Context {
             pool,
             queues,
             member: Queue::new(),
-            metrics: Metrics::default(),
+            metrics,
+            probes,
             applied: Mutex::default(),
             exports: Recent::default(),
             links: Recent::default(),
             members: Recent::default(),
             places: Mutex::default(),
-            keys: OnceLock::new(),
+            keys: RwLock::default(),
             identity: Mutex::default(),
             hub: RwLock::default(),
             hub_seen: AtomicBool::new(false),
@@ -95,16 +106,27 @@ impl Context {
         self.member.add(());
     }
 
-    /// This agent's key pair, once it is there.
+    /// This agent's key pairs, once they are there.
     #[must_use]
-    pub fn keys(&self) -> Option<&KeyPair> {
-        self.keys.get()
+    pub fn key_ring(&self) -> Option<KeyRing> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The key pair was read or made.
-    pub fn set_keys(&self, keys: KeyPair) {
-        // Set once: a key pair that changes while the agent runs takes effect when it starts again.
-        let _ = self.keys.set(keys);
+    /// This agent's key pair, once it is there: the one that seals.
+    #[must_use]
+    pub fn keys(&self) -> Option<Arc<KeyPair>> {
+        self.key_ring().map(|ring| ring.current)
+    }
+
+    /// The key pair before it, while a rotation is under way: it still opens what was sealed to it.
+    #[must_use]
+    pub fn previous_keys(&self) -> Option<Arc<KeyPair>> {
+        self.key_ring()?.previous
+    }
+
+    /// The key pairs were read, made or rotated: everything is looked at again.
+    pub fn set_keys(&self, keys: KeyRing) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(keys);
         self.member.add(());
         if let Some(hub) = self.hub() {
             hub.keys(&self.queues);
@@ -121,7 +143,11 @@ impl Context {
     #[must_use]
     pub fn identity(&self) -> Identity {
         if let Some(keys) = self.keys() {
-            return Identity::Known(keys.public().clone());
+            let previous = self.previous_keys();
+            return Identity::Known {
+                key: keys.public().clone(),
+                previous: previous.map(|keys| keys.public().clone()),
+            };
         }
         let broken = self.identity.lock().unwrap_or_else(PoisonError::into_inner).clone();
         broken.map_or(Identity::Pending, Identity::Broken)
@@ -142,7 +168,7 @@ impl Context {
 
     /// Wakes the targets that a touched link concerns: where it writes, and where it wrote before.
     pub fn link_touched(&self, link: &PeerLink) {
-        let place = Place::target(&link.spec);
+        let place = target_of(&link.spec);
         let name = link.metadata.name.clone().unwrap_or_default();
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(before) = places.insert(name, place.clone())

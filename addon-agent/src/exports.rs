@@ -16,7 +16,7 @@ use crate::{
         export::{Decision, Source},
     },
     hub::Hub,
-    spoke::{Place, Pool, Seen, User, write::MANAGER},
+    spoke::{Place, Pool, Seen, User, input_of, write::MANAGER},
     status,
 };
 
@@ -43,13 +43,13 @@ pub async fn reconcile(context: Arc<Context>, name: String) -> Result<Outcome, E
         context.exports.forget(&context.cluster, &name);
         return Ok(Outcome::Done);
     };
-    let place = Place::source(&export.spec);
+    let place = export.spec.inputs.first().and_then(input_of);
     context.pool.want(&user, &place.iter().cloned().collect());
     let Some(source) = source(&context.pool, place.as_ref()) else {
         return Ok(Outcome::Done);
     };
     let export = context.exports.newest(export);
-    let decision = decide::export::decide(&export, &source, keys, Timestamp::now(), &mut rand::rng())?;
+    let decision = decide::export::decide(&export, &source, &keys, Timestamp::now(), &mut rand::rng())?;
     write(&context, &hub, &export, &decision).await?;
     Ok(Outcome::Done)
 }
@@ -68,7 +68,7 @@ pub fn source(pool: &Pool, place: Option<&Place>) -> Option<Source> {
     match pool.read(place) {
         Seen::Pending => None,
         Seen::Denied => Some(Source::Forbidden),
-        Seen::Absent => Some(Source::Read(None)),
+        Seen::Unknown | Seen::Absent => Some(Source::Read(None)),
         Seen::Present(object) => Some(Source::Read(Some(object.into_source()))),
     }
 }
@@ -76,7 +76,7 @@ pub fn source(pool: &Pool, place: Option<&Place>) -> Option<Source> {
 /// What an export says of its own certificates, for the bundle on this cluster; `None` as for [`source`].
 #[must_use]
 pub fn own_share(pool: &Pool, spec: &PeerExportSpec) -> Option<decide::OwnShare> {
-    let source = source(pool, Place::source(spec).as_ref())?;
+    let source = source(pool, spec.inputs.first().and_then(input_of).as_ref())?;
     Some(match decide::export::judge(spec, &source) {
         Ok(good) => decide::OwnShare::Good(exchange::ca::parse(&good.content.joined()).certificates),
         Err(_) => decide::OwnShare::Bad,

@@ -5,7 +5,7 @@ use addon_framework::runtime::{Clients, Watch};
 use kube::{Api, ResourceExt};
 use peering_api::peering::{ArtefactKind, PeerExport, PeerExportSpec, PeerLink, PeerMember};
 
-use crate::{spoke::Place, spoke::pool::Queues};
+use crate::spoke::{Place, pool::Queues, target_of};
 
 /// The hub with credentials that were good at some time, and what is known of its objects.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl Hub {
     pub fn links_at(&self, place: &Place) -> Vec<Arc<PeerLink>> {
         self.links
             .store
-            .state_filter(|link: &PeerLink| Place::target(&link.spec) == *place)
+            .state_filter(|link: &PeerLink| target_of(&link.spec) == *place)
     }
 
     /// Whether there is a link of that id.
@@ -82,7 +82,7 @@ impl Hub {
         let links = links.iter().map(|link| &link.spec);
         links
             .filter(|link| link.peering == export.peering && link.artefact == export.artefact)
-            .map(Place::target)
+            .map(target_of)
             .collect()
     }
 
@@ -92,7 +92,7 @@ impl Hub {
             queues.exports.add(export.name_any());
         }
         for link in self.links.store.state() {
-            queues.targets.add(Place::target(&link.spec));
+            queues.targets.add(target_of(&link.spec));
         }
     }
 }

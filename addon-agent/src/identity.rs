@@ -2,7 +2,7 @@
 use std::{sync::Arc, time::Duration};
 
 use addon_framework::runtime::backoff::Backoff;
-use exchange::key::{KeyError, KeyPair};
+use exchange::key::{KeyError, KeyPair, KeyRing};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
     Api,
@@ -105,7 +105,7 @@ pub async fn provide(context: Arc<Context>, token: CancellationToken) {
     };
     if let Some(keys) = token.run_until_cancelled(tries).await {
         info!(fingerprint = keys.public().fingerprint(), "the agent's key pair");
-        context.set_keys(keys);
+        context.set_keys(KeyRing::new(keys));
     }
 }
 

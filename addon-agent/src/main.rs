@@ -12,6 +12,7 @@ mod hub;
 mod identity;
 mod member;
 mod metrics;
+mod probe;
 mod spoke;
 mod status;
 mod targets;

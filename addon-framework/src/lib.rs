@@ -16,7 +16,6 @@
 //! the version feature of `k8s-openapi`.
 pub mod addon;
 pub mod agent;
-mod compare;
 mod csr;
 pub mod manager;
 pub mod process;
@@ -24,6 +23,8 @@ mod rbac;
 mod registration;
 pub mod runtime;
 mod work;
+
+use peering_api::compare;
 
 pub use addon::{Addon, AddonError, Options, Registration, Removal, object};
 pub use manager::{BuildError, Builder, Manager};

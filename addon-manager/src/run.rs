@@ -54,10 +54,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     tasks.close();
 
     // A task that ends early (a panic aborts the process) would leave a manager that looks alive: the endpoint ends with it.
-    let endpoint = Endpoint::new(
-        Registry::with_prefix("orchestrator"),
-        Arc::new(move || not_ready(&hub, &manager)),
-    );
+    let mut registry = Registry::with_prefix("orchestrator");
+    let looked = hub.clone();
+    peering::metrics::register(&mut registry, &hub.metrics, move || looked.fleet());
+    let endpoint = Endpoint::new(registry, Arc::new(move || not_ready(&hub, &manager)));
     let served = endpoint.serve(args.health_listen, token.clone()).await;
     token.cancel();
     tasks.wait().await;

@@ -19,9 +19,23 @@ pub const LINK_LABEL: &str = "peering.open-cluster-management.io/link";
 pub const REVISIONS_ANNOTATION: &str = "peering.open-cluster-management.io/revisions";
 /// Annotation on a delivered CA bundle: fingerprints of the certificates that we put there (comma separated).
 pub const CERTIFICATES_ANNOTATION: &str = "peering.open-cluster-management.io/certificates";
+/// Annotation on a delivered or applied object that was made from a template: digest of the template's text, so that a field
+/// which has left the template leaves the object too. It says nothing of the values that were filled in.
+pub const TEMPLATE_ANNOTATION: &str = "peering.open-cluster-management.io/template";
 /// Finalizer on a `PeerLink` until its agent has withdrawn the target, on a `Peering` until all its links are gone,
 /// and on a `ManagedClusterAddOn` until its cluster's links are.
 pub const WITHDRAW_FINALIZER: &str = "peering.open-cluster-management.io/withdraw";
+/// Annotation on a `PeerMember`: the fingerprint of a changed key, once a person has confirmed it.
+pub const CONFIRM_KEY_ANNOTATION: &str = "peering.open-cluster-management.io/confirm-key";
+/// Annotation on a `PeerMember`: any new value makes the agent rotate its key.
+pub const ROTATE_KEY_ANNOTATION: &str = "peering.open-cluster-management.io/rotate-key";
+/// Annotation on a deleted `Peering`: it goes without waiting for members that cannot be reached. Their links stay until
+/// their agents have come back and withdrawn what they delivered.
+pub const FORCE_LOCAL_ANNOTATION: &str = "peering.open-cluster-management.io/force-local";
+/// Annotation on a consumer: what each link has changed in it.
+pub const WIRED_ANNOTATION: &str = "peering.open-cluster-management.io/wired";
+/// Annotation on a delivered CA bundle: certificates that their sources have dropped, and until when they are kept.
+pub const RETIRING_ANNOTATION: &str = "peering.open-cluster-management.io/retiring";
 /// Type of the Secret that carries a sealed envelope to an agent.
 pub const SEALED_SECRET_TYPE: &str = "peering.open-cluster-management.io/sealed";
 /// Longest name of a `Peering`: it is used as a label value too.
@@ -29,8 +43,9 @@ pub const MAX_PEERING_NAME: usize = 63;
 /// Longest object name, RFC 1123 subdomain (Kubernetes API conventions).
 const MAX_NAME: usize = 253;
 
-/// Hex SHA-256 over the length-prefixed fields, cut to `chars`.
-fn digest(fields: &[&str], chars: usize) -> String {
+/// Hex SHA-256 over the length-prefixed fields, cut to `chars`. The first field says what for, so that no two uses meet.
+#[must_use]
+pub fn digest(fields: &[&str], chars: usize) -> String {
     let mut hash = Sha256::new();
     for field in fields {
         hash.update((field.len() as u64).to_be_bytes());
@@ -55,7 +70,7 @@ pub fn hex(bytes: &[u8]) -> String {
 fn readable(parts: &[&str], id: &str) -> String {
     const SUFFIX: usize = 10;
     let mut name = parts.join("-");
-    name.truncate(MAX_NAME - SUFFIX - 1);
+    name.truncate(name.floor_char_boundary(MAX_NAME - SUFFIX - 1));
     let name = name.trim_end_matches(['-', '.']);
     format!("{name}-{}", &id[..SUFFIX])
 }
@@ -87,23 +102,67 @@ pub fn bundle_id(peering: &str, artefact: &str, to: &str) -> String {
     digest(&["bundle/v1", peering, artefact, to], 32)
 }
 
-/// Name of the Secret and the `ConfigMap` that carry a peering's envelopes into the agent's namespace. Each link's
-/// envelope stands under the link's id.
-#[must_use]
-pub fn carrier_name(peering: &str) -> String {
-    format!("peering-{peering}")
+/// `peering-<name>` for the first of a series, `peering<n>-<name>` for the others: no two Peerings share one.
+fn numbered(peering: &str, index: usize) -> String {
+    match index {
+        0 => format!("peering-{peering}"),
+        index => format!("peering{index}-{peering}"),
+    }
 }
 
-/// Name of the `ManifestWork` of one peering in a member's cluster namespace.
+/// Name of the Secret and the `ConfigMap` that carry a peering's envelopes into the agent's namespace. Each link's
+/// envelope stands under the link's id. There are several only where one would be too large for a `ManifestWork`.
 #[must_use]
-pub fn work_name(peering: &str) -> String {
-    format!("peering-{peering}")
+pub fn carrier_name(peering: &str, index: usize) -> String {
+    numbered(peering, index)
+}
+
+/// Name of the `ManifestWork` of one peering in a member's cluster namespace that brings the carrier of the same index.
+#[must_use]
+pub fn work_name(peering: &str, index: usize) -> String {
+    numbered(peering, index)
+}
+
+/// Secret in the agent's namespace with the private key of the certificate that a link asks for.
+#[must_use]
+pub fn certificate_key_name(link: &str) -> String {
+    format!("peering-key-{link}")
+}
+
+/// Name of the `CertificateSigningRequest` that a link's source makes for one request.
+#[must_use]
+pub fn signing_request_name(link: &str, request_hash: &str) -> String {
+    format!("peering-{link}-{}", request_hash.chars().take(10).collect::<String>())
+}
+
+/// Plural of a kind in the API, as `meta.UnsafeGuessKindToResource` of `k8s.io/apimachinery` guesses it.
+#[must_use]
+pub fn plural(kind: &str) -> String {
+    let lower = kind.to_ascii_lowercase();
+    if lower == "endpoints" {
+        lower
+    } else if lower.ends_with('s') {
+        lower + "es"
+    } else if let Some(stem) = lower.strip_suffix('y') {
+        format!("{stem}ies")
+    } else {
+        lower + "s"
+    }
 }
 
 /// Name of the Role and `RoleBinding` that a peering needs in one namespace of a managed cluster.
 #[must_use]
 pub fn role_name(peering: &str) -> String {
     format!("{AGENT}:{peering}")
+}
+
+/// Name of the event that tells of a transition of one condition, which was seen on one version of one object.
+#[must_use]
+pub fn event_name(object: &str, uid: &str, version: &str, condition: &str) -> String {
+    let id = digest(&["event/v1", uid, version, condition], 32);
+    let mut object = object.to_owned();
+    object.truncate(MAX_NAME - id.len() - 1);
+    format!("{}.{id}", object.trim_end_matches(['-', '.']))
 }
 
 /// Fingerprint of a public key as shown to people: `SHA256:` and the first 32 hex characters.
@@ -130,10 +189,37 @@ mod tests {
             "east-west-peer-token-889e6b6012"
         );
         assert_eq!(bundle_id("east-west", "ca", "west"), "a368f7122cb95eb2dbcd72663e74c3be");
-        assert_eq!(carrier_name("east-west"), "peering-east-west");
-        assert_eq!(work_name("east-west"), "peering-east-west");
+        assert_eq!(carrier_name("east-west", 0), "peering-east-west");
+        assert_eq!(work_name("east-west", 0), "peering-east-west");
+        assert_eq!(work_name("east-west", 2), "peering2-east-west");
+        assert_eq!(
+            certificate_key_name(&id),
+            "peering-key-1244d3bc6c53866b576a23659f450d97"
+        );
+        assert_eq!(
+            signing_request_name(&id, "0123456789abcdef"),
+            "peering-1244d3bc6c53866b576a23659f450d97-0123456789"
+        );
         assert_eq!(role_name("east-west"), "token-exchange-agent:east-west");
+        assert_eq!(
+            event_name("east-west", "u", "7", "Ready"),
+            "east-west.16810735b69e8976c24cad4a6ee8ee48"
+        );
         assert_eq!(key_fingerprint(&[7; 32]), "SHA256:4bb06f8e4e3a7715d201d573d0aa4237");
+    }
+
+    #[test]
+    fn kinds_have_the_plurals_that_kubectl_guesses() {
+        for (kind, plural) in [
+            ("Secret", "secrets"),
+            ("Ingress", "ingresses"),
+            ("NetworkPolicy", "networkpolicies"),
+            ("Endpoints", "endpoints"),
+            ("StorageClass", "storageclasses"),
+            ("CephBlockPool", "cephblockpools"),
+        ] {
+            assert_eq!(super::plural(kind), plural);
+        }
     }
 
     #[test]
@@ -148,6 +234,7 @@ mod tests {
         let (one, two) = (link_id("p", "a", &long, "y"), link_id("p", "a", &long, "z"));
         let (first, second) = (link_name("p", "a", &long, &one), link_name("p", "a", &long, &two));
         assert!(first.len() <= 253 && one.len() <= 63);
+        assert_eq!(event_name(&long, "u", "7", "Ready").len(), 253);
         assert_ne!(first, second);
     }
 }

@@ -1,5 +1,8 @@
 //! CA bundles: reading PEM that people have edited by hand, and the union of what several clusters trust.
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use peering_api::names::hex;
@@ -17,8 +20,12 @@ pub struct Certificate {
     pub fingerprint: String,
     /// Subject, for people.
     pub subject: String,
+    /// Start of validity.
+    pub not_before: Timestamp,
     /// End of validity.
     pub not_after: Timestamp,
+    /// True if it may sign other certificates (basic constraints).
+    pub is_ca: bool,
     /// The PEM block, lines normalised.
     pub pem: String,
 }
@@ -72,8 +79,9 @@ fn certificate(block: &str) -> Result<Certificate, &'static str> {
     if !rest.is_empty() {
         return Err("bytes follow the certificate");
     }
-    let not_after =
-        Timestamp::from_second(x509.validity().not_after.timestamp()).map_err(|_| "its validity is out of range")?;
+    let time = |seconds| Timestamp::from_second(seconds).map_err(|_| "its validity is out of range");
+    let not_before = time(x509.validity().not_before.timestamp())?;
+    let not_after = time(x509.validity().not_after.timestamp())?;
     let body = body
         .lines()
         .map(str::trim)
@@ -83,7 +91,9 @@ fn certificate(block: &str) -> Result<Certificate, &'static str> {
     Ok(Certificate {
         fingerprint: hex(&Sha256::digest(&der)),
         subject: x509.subject().to_string(),
+        not_before,
         not_after,
+        is_ca: x509.is_ca(),
         pem: format!("{BEGIN}\n{body}\n{END}\n"),
     })
 }
@@ -93,51 +103,90 @@ fn certificate(block: &str) -> Result<Certificate, &'static str> {
 pub struct Union {
     /// The bundle: sorted by subject and fingerprint, each certificate once.
     pub pem: String,
-    /// Fingerprints of the certificates that are there because of the members.
+    /// Fingerprints of the certificates that are there because of the members, retiring ones included.
     pub ours: BTreeSet<String>,
     /// How many certificates were left out because they have expired.
     pub expired: usize,
-    /// When the first of the members' certificates expires: the union is to be formed again then.
-    pub next_expiry: Option<Timestamp>,
+    /// Those of ours that members no longer hand over, and until when they stay: for the next pass.
+    pub retiring: BTreeMap<String, Timestamp>,
+    /// When the union is to be formed again: the first of the members' certificates expires, or the first retiring one
+    /// leaves.
+    pub next_change: Option<Timestamp>,
 }
 
 /// Unites the members' certificates with the foreign ones in the target.
 ///
-/// `before` are the fingerprints that earlier passes put into the target: of those, only what members still hand over
-/// stays. Everything else in the target is foreign and kept. Members' certificates that have expired are dropped.
+/// `before` are the fingerprints that earlier passes put into the target. Everything else in the target is foreign and
+/// kept. Of those before, what members no longer hand over is retiring: it stays for `overlap` from when it was first
+/// seen missing, since servers and clients change over one after another. Our certificates that have expired are dropped
+/// in any case.
+///
+/// `retiring` is what the pass before returned. A time in it that has passed takes the certificate out at once, for a
+/// member that has been withdrawn. A shorter overlap than then counts at once too, a longer one does not.
 #[must_use]
-pub fn unite(members: &[Certificate], target: &[Certificate], before: &BTreeSet<String>, now: Timestamp) -> Union {
-    let foreign = target
-        .iter()
-        .filter(|certificate| !before.contains(&certificate.fingerprint));
-    let foreign: BTreeMap<_, _> = foreign
-        .map(|certificate| (sort_key(certificate), certificate))
-        .collect();
+pub fn unite(
+    members: &[Certificate],
+    target: &[Certificate],
+    before: &BTreeSet<String>,
+    retiring: &BTreeMap<String, Timestamp>,
+    overlap: Option<Duration>,
+    now: Timestamp,
+) -> Union {
+    let (standing, foreign): (Vec<_>, Vec<_>) = target.iter().partition(|one| before.contains(&one.fingerprint));
+    let foreign = sorted(foreign);
     let (live, dead): (Vec<_>, Vec<_>) = members.iter().partition(|certificate| certificate.not_after > now);
-    let live: BTreeMap<_, _> = live
-        .into_iter()
-        .map(|certificate| (sort_key(certificate), certificate))
-        .collect();
+    let (live, dead) = (sorted(live), sorted(dead));
+    let missing = standing.into_iter().filter(|one| !live.contains_key(&sort_key(one)));
+    let latest = now.checked_add(overlap.unwrap_or_default()).unwrap_or(Timestamp::MAX);
+    let (kept, retiring) = retire(missing, retiring, latest, now);
+    let next_change = live
+        .values()
+        .map(|one| one.not_after)
+        .chain(retiring.values().copied())
+        .min();
     // A certificate that was there before us stays foreign: it must outlive the link.
-    let ours = live
-        .iter()
-        .filter(|(key, _)| !foreign.contains_key(*key))
-        .map(|(_, ours)| ours.fingerprint.clone())
-        .collect();
-    let dead: BTreeSet<_> = dead.into_iter().map(sort_key).collect();
-    let next_expiry = live.values().map(|certificate| certificate.not_after).min();
-    let all: BTreeMap<_, _> = foreign.into_iter().chain(live).collect();
+    let ours = live.keys().filter(|key| !foreign.contains_key(*key)).chain(kept.keys());
+    let ours = ours.map(|(_, fingerprint)| (*fingerprint).to_owned()).collect();
+    let all: BTreeMap<_, _> = foreign.into_iter().chain(live).chain(kept).collect();
     Union {
         pem: all.into_values().map(|certificate| certificate.pem.as_str()).collect(),
         ours,
         expired: dead.len(),
-        next_expiry,
+        retiring,
+        next_change,
     }
+}
+
+type Sorted<'a> = BTreeMap<(&'a str, &'a str), &'a Certificate>;
+
+/// Of the certificates that are no longer handed over: those that stay for now, and until when. The end is fixed when a
+/// certificate is first seen missing and never moves back, so that every retirement ends.
+fn retire<'a>(
+    missing: impl Iterator<Item = &'a Certificate>,
+    retiring: &BTreeMap<String, Timestamp>,
+    latest: Timestamp,
+    now: Timestamp,
+) -> (Sorted<'a>, BTreeMap<String, Timestamp>) {
+    let until = |one: &Certificate| {
+        let stated = retiring.get(&one.fingerprint).copied().unwrap_or(latest);
+        stated.min(latest).min(one.not_after)
+    };
+    let kept: Vec<_> = missing.filter(|one| until(one) > now).collect();
+    let ends = kept.iter().map(|one| (one.fingerprint.clone(), until(one))).collect();
+    (sorted(kept), ends)
+}
+
+/// Sorted as they stand in the bundle, each once.
+fn sorted(certificates: Vec<&Certificate>) -> Sorted<'_> {
+    certificates.into_iter().map(|one| (sort_key(one), one)).collect()
 }
 
 fn sort_key(certificate: &Certificate) -> (&str, &str) {
     (&certificate.subject, &certificate.fingerprint)
 }
+
+#[cfg(test)]
+mod overlap_tests;
 
 #[cfg(test)]
 pub(crate) mod tests {
@@ -154,12 +203,17 @@ pub(crate) mod tests {
         params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
     }
 
-    fn one(pem: &str) -> Certificate {
+    pub(crate) fn one(pem: &str) -> Certificate {
         parse(pem.as_bytes()).certificates.remove(0)
     }
 
-    fn now() -> Timestamp {
+    pub(crate) fn now() -> Timestamp {
         "2026-11-21T00:00:00Z".parse().unwrap()
+    }
+
+    /// The union without an overlap window.
+    fn at_once(members: &[Certificate], target: &[Certificate], before: &BTreeSet<String>, now: Timestamp) -> Union {
+        unite(members, target, before, &BTreeMap::new(), None, now)
     }
 
     #[test]
@@ -194,16 +248,16 @@ pub(crate) mod tests {
     #[test]
     fn union_is_sorted_deduplicated_and_stable() {
         let (a, b) = (one(&ca("a", 2030)), one(&ca("b", 2031)));
-        let union = unite(&[b.clone(), a.clone(), b.clone()], &[], &BTreeSet::new(), now());
+        let union = at_once(&[b.clone(), a.clone(), b.clone()], &[], &BTreeSet::new(), now());
         assert_eq!(union.pem, format!("{}{}", a.pem, b.pem));
         assert_eq!(
             union.ours,
             BTreeSet::from([a.fingerprint.clone(), b.fingerprint.clone()])
         );
-        assert_eq!(union.next_expiry, Some(a.not_after));
+        assert_eq!(union.next_change, Some(a.not_after));
         let written = parse(union.pem.as_bytes()).certificates;
         assert_eq!(
-            unite(&[a, b], &written, &union.ours, now()),
+            at_once(&[a, b], &written, &union.ours, now()),
             union,
             "a second pass changes nothing"
         );
@@ -216,7 +270,7 @@ pub(crate) mod tests {
             one(&ca("dead", 2021)),
             one(&ca("foreign", 2021)),
         );
-        let union = unite(
+        let union = at_once(
             &[live.clone(), dead],
             std::slice::from_ref(&foreign),
             &BTreeSet::new(),
@@ -224,30 +278,30 @@ pub(crate) mod tests {
         );
         assert_eq!(union.pem, format!("{}{}", foreign.pem, live.pem));
         assert_eq!(union.expired, 1);
-        let after = unite(&[], &parse(union.pem.as_bytes()).certificates, &union.ours, now());
+        let after = at_once(&[], &parse(union.pem.as_bytes()).certificates, &union.ours, now());
         assert_eq!(after.pem, foreign.pem, "withdrawal takes out ours only");
     }
 
     #[test]
     fn what_was_there_before_us_stays_foreign() {
         let shared = one(&ca("shared", 2030));
-        let union = unite(
+        let union = at_once(
             &[shared.clone(), shared.clone()],
             std::slice::from_ref(&shared),
             &BTreeSet::new(),
             now(),
         );
         assert!(union.ours.is_empty());
-        let after = unite(&[], &parse(union.pem.as_bytes()).certificates, &union.ours, now());
+        let after = at_once(&[], &parse(union.pem.as_bytes()).certificates, &union.ours, now());
         assert_eq!(after.pem, shared.pem);
     }
 
     #[test]
     fn a_certificate_that_a_member_no_longer_hands_over_leaves() {
         let (old, new) = (one(&ca("ca", 2030)), one(&ca("ca", 2031)));
-        let first = unite(std::slice::from_ref(&old), &[], &BTreeSet::new(), now());
+        let first = at_once(std::slice::from_ref(&old), &[], &BTreeSet::new(), now());
         let target = parse(first.pem.as_bytes()).certificates;
-        let second = unite(std::slice::from_ref(&new), &target, &first.ours, now());
+        let second = at_once(std::slice::from_ref(&new), &target, &first.ours, now());
         assert_eq!(second.pem, new.pem);
     }
 }

@@ -1,4 +1,6 @@
 //! Key pairs of members: X25519, used by HPKE both to seal to a member and to authenticate it as the sender.
+use std::sync::Arc;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
 use hpke::{Deserializable, Kem as _, Serializable, kem::X25519HkdfSha256, rand_core::CryptoRng};
@@ -109,6 +111,32 @@ impl KeyPair {
 
     pub(crate) fn hpke_private(&self) -> Result<<Kem as hpke::Kem>::PrivateKey, KeyError> {
         <Kem as hpke::Kem>::PrivateKey::from_bytes(self.private.expose()).map_err(|_| KeyError::NotX25519)
+    }
+}
+
+/// The key pairs of one member.
+#[derive(Clone, Debug)]
+pub struct KeyRing {
+    /// The one that seals, and that others seal to.
+    pub current: Arc<KeyPair>,
+    /// The one before it, while a rotation is under way: it opens what was sealed to it before the others knew of the
+    /// new one. Nothing is sealed with it any more.
+    pub previous: Option<Arc<KeyPair>>,
+}
+
+impl KeyRing {
+    /// A member that does not rotate its key.
+    #[must_use]
+    pub fn new(current: KeyPair) -> Self {
+        Self {
+            current: Arc::new(current),
+            previous: None,
+        }
+    }
+
+    /// Every pair that opens envelopes, the current one first.
+    pub fn pairs(&self) -> impl Iterator<Item = &KeyPair> {
+        std::iter::once(&self.current).chain(&self.previous).map(AsRef::as_ref)
     }
 }
 

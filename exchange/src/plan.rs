@@ -2,34 +2,79 @@
 //!
 //! A Peering that cannot be understood as a whole yields no [`Wanted`] at all: what was handed over before stays, since
 //! a typing error must not withdraw a secret that is in use.
+//!
+//! [`members`]: who takes part, with which parameters, and which pairs an artefact joins. [`artefact`]: the two halves of
+//! one link. [`collisions`]: links that would write the same object.
+mod artefact;
+mod collisions;
+mod members;
+mod names_check;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use peering_api::{
     names,
     peering::{
-        Artefact, ArtefactKind, ExchangeProfileSpec, LinkEnd, ObjectSource, PeerExportSpec, PeerLinkSpec, PeeringSpec,
-        Recipient, Target, TargetKind,
+        ApiServer, Artefact, ExchangeProfileSpec, FormerConsumer, KnownMember, ObjectRef, PeerExportSpec, PeerLinkSpec,
+        PeeringSpec, Recipient,
         reasons::{ACCEPTED, Accepted},
     },
 };
 
-use crate::{
-    expression::{self, Scope},
-    state::Verdict,
-};
+use self::members::Member;
+pub use self::{artefact::DEFAULT_BUNDLE_KEY, collisions::claim};
+use crate::state::Verdict;
 
-/// Key under which the certificates of a bundle stand where the profile names none.
-pub const DEFAULT_BUNDLE_KEY: &str = "ca-bundle.crt";
-
-/// What the hub knows about a cluster that a Peering names.
+/// What the hub knows about a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemberFacts {
     /// It is a `ManagedCluster` of this hub.
     pub managed: bool,
+    /// It is the hub itself (`local-cluster`).
+    pub is_hub: bool,
     /// The addon is installed there and not about to leave.
     pub installed: bool,
     /// Public key of its agent, once published.
     pub public_key: Option<String>,
+    /// The key before it, while a rotation is under way.
+    pub previous_public_key: Option<String>,
+    /// The fingerprint that a person has confirmed.
+    pub confirmed: Option<String>,
+    /// How its API server is reached.
+    pub api_server: Option<ApiServer>,
+}
+
+/// What is known of a link that exists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkFacts {
+    /// What its destination wants to have signed.
+    pub certificate_request: Option<String>,
+    /// The revision that its destination has reported, where it is higher than what its source has published.
+    pub applied_revision: Option<i64>,
+    /// What carries its envelope now.
+    pub carrier: Option<String>,
+    /// What it writes now, and what it wrote before that.
+    pub targets: Vec<ObjectRef>,
+    /// The consumers that it names, or did before and its destination may still hold something of it in.
+    pub wired: BTreeSet<FormerConsumer>,
+}
+
+/// An object on a cluster.
+pub type Claim = (String, ObjectRef);
+
+/// Everything that planning looks at besides the Peering and its profile.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// The clusters that the Peering concerns; an absent one counts as not managed.
+    pub members: BTreeMap<String, MemberFacts>,
+    /// What `spec.placementRef` has decided; `None` if it does not exist.
+    pub placement: Option<BTreeSet<String>>,
+    /// Fingerprints by which members are known, from the Peering's status.
+    pub known: BTreeMap<String, String>,
+    /// Links that exist, by id.
+    pub links: BTreeMap<String, LinkFacts>,
+    /// Targets of other Peerings, and whose they are.
+    pub claims: BTreeMap<Claim, String>,
 }
 
 /// Where an object of ours belongs: cluster namespace and name.
@@ -51,374 +96,141 @@ pub struct Plan {
     pub accepted: Verdict,
     /// What should exist. `None`: leave everything as it is.
     pub wanted: Option<Wanted>,
+    /// The clusters that take part by the Peering's own words, whether they can be served or not.
+    pub members: BTreeSet<String>,
+    /// The keys by which members are known from now on.
+    pub known: Vec<KnownMember>,
 }
 
 /// A problem that concerns part of a Peering; the rest is served.
+#[derive(Clone, Debug)]
 struct Problem {
     reason: Accepted,
     message: String,
 }
 
-/// Plans one Peering. `facts` need to hold the clusters that the Peering names; an absent one counts as not managed.
+impl Problem {
+    fn new(reason: Accepted, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+        }
+    }
+}
+
+/// Plans one Peering.
 #[must_use]
-pub fn plan(
-    name: &str,
-    peering: &PeeringSpec,
-    profile: Option<&ExchangeProfileSpec>,
-    facts: &BTreeMap<String, MemberFacts>,
-) -> Plan {
+pub fn plan(name: &str, peering: &PeeringSpec, profile: Option<&ExchangeProfileSpec>, facts: &Facts) -> Plan {
+    let stays = |problem: Problem| Plan {
+        accepted: verdict(
+            problem.reason,
+            format!("{}; existing links stay as they are", problem.message),
+        ),
+        wanted: None,
+        members: members::named(peering, facts),
+        known: members::known(peering, facts),
+    };
+    if peering.paused {
+        let message = "the Peering is paused: nothing is made, changed or withdrawn";
+        return stays(Problem::new(Accepted::Paused, message));
+    }
     let Some(profile) = profile else {
         let message = format!(
-            "ExchangeProfile {:?} does not exist: create it or correct spec.profile; existing links stay as they are",
+            "ExchangeProfile {:?} does not exist: create it or correct spec.profile",
             peering.profile
         );
-        return Plan {
-            accepted: verdict(Accepted::ProfileNotFound, message),
-            wanted: None,
-        };
+        return stays(Problem::new(Accepted::ProfileNotFound, message));
     };
     match served(name, peering, profile, facts) {
-        Err(problem) => {
-            let message = format!("{}; existing links stay as they are", problem.message);
-            Plan {
-                accepted: verdict(problem.reason, message),
-                wanted: None,
-            }
-        }
-        Ok((wanted, problems)) => Plan {
-            accepted: judge(peering, &problems),
+        Err(problem) => stays(problem),
+        Ok((wanted, problems, count)) => Plan {
+            accepted: judge(peering, count, &problems),
             wanted: Some(wanted),
+            members: members::named(peering, facts),
+            known: members::known(peering, facts),
         },
     }
 }
 
 fn verdict(reason: Accepted, message: String) -> Verdict {
-    Verdict::new(ACCEPTED, Some(reason == Accepted::Accepted), reason.as_str(), message)
+    let accepted = matches!(reason, Accepted::Accepted | Accepted::Paused);
+    Verdict::new(ACCEPTED, Some(accepted), reason.as_str(), message)
 }
 
-fn judge(peering: &PeeringSpec, problems: &[Problem]) -> Verdict {
+fn judge(peering: &PeeringSpec, members: usize, problems: &[Problem]) -> Verdict {
     let Some(first) = problems.first() else {
-        let message = format!(
-            "{} members exchange profile {:?}",
-            peering.members.len(),
-            peering.profile
-        );
+        let message = format!("{members} members exchange profile {:?}", peering.profile);
         return verdict(Accepted::Accepted, message);
     };
     let messages: Vec<_> = problems.iter().map(|problem| problem.message.as_str()).collect();
-    verdict(
-        first.reason,
-        format!("{}; everything else is served", messages.join("; ")),
-    )
+    let message = format!("{}; everything else is served", messages.join("; "));
+    verdict(first.reason, message)
 }
 
-fn served(
-    name: &str,
-    peering: &PeeringSpec,
-    profile: &ExchangeProfileSpec,
-    facts: &BTreeMap<String, MemberFacts>,
-) -> Result<(Wanted, Vec<Problem>), Problem> {
-    let params = parameters(peering, profile)?;
-    let absent = MemberFacts::default();
-    let mut problems = Vec::new();
-    let mut members = BTreeMap::new();
-    for member in &peering.members {
-        let cluster = member.cluster.as_str();
-        let known = facts.get(cluster).unwrap_or(&absent);
-        if !known.managed {
-            let message = format!(
-                "member {cluster:?} is not a ManagedCluster of this hub: import the cluster or remove the member"
-            );
-            problems.push(Problem {
-                reason: Accepted::MemberNotFound,
-                message,
-            });
-        } else if !known.installed {
-            let message = format!(
-                "the addon {} is not installed on cluster {cluster:?}: create its ManagedClusterAddOn",
-                names::ADDON
-            );
-            problems.push(Problem {
-                reason: Accepted::AddOnNotInstalled,
-                message,
-            });
-        } else {
-            members.insert(cluster, known);
-        }
-    }
+type Served = (Wanted, Vec<Problem>, usize);
+
+fn served(name: &str, peering: &PeeringSpec, profile: &ExchangeProfileSpec, facts: &Facts) -> Result<Served, Problem> {
+    let (members, mut problems) = members::of(peering, profile, facts)?;
     let mut wanted = Wanted::default();
     for artefact in &profile.artefacts {
-        for from in members.keys() {
-            let scope = Scope {
-                params: params[*from].clone(),
-                peering: name.to_owned(),
-                source: (*from).to_owned(),
-                destination: None,
-            };
-            let (place, export) = export(name, peering, artefact, &scope)?;
-            wanted.exports.insert(place.clone(), export);
-            for (to, known) in members.iter().filter(|(to, _)| *to != from) {
-                let scope = Scope {
-                    params: params[*to].clone(),
-                    destination: Some((*to).to_owned()),
-                    ..scope.clone()
-                };
-                let (at, link) = link(name, peering, artefact, &scope, members[from], known)?;
-                if let Some(export) = wanted.exports.get_mut(&place) {
-                    let public_key = known.public_key.clone().filter(|_| artefact.confidential);
-                    export.recipients.push(Recipient {
-                        link: link.id.clone(),
-                        cluster: (*to).to_owned(),
-                        public_key,
-                    });
-                }
-                wanted.links.insert(at, link);
+        let pairs = match members::pairs(peering.topology, artefact, &members) {
+            Ok(pairs) => pairs,
+            Err(problem) => {
+                problems.push(problem);
+                continue;
             }
+        };
+        let context = Context {
+            name,
+            peering,
+            artefact,
+            facts,
+        };
+        for (from, to) in pairs {
+            context.add(&mut wanted, from, to)?;
         }
     }
-    problems.extend(drop_collisions(&mut wanted));
-    Ok((wanted, problems))
+    problems.extend(collisions::drop(&mut wanted, &facts.claims));
+    let count = members.iter().filter(|member| member.named).count();
+    Ok((wanted, problems, count))
 }
 
-/// The parameters of each member: its own, then the Peering's, then the defaults.
-fn parameters<'a>(
+/// What the halves of one artefact's links are made from.
+struct Context<'a> {
+    name: &'a str,
     peering: &'a PeeringSpec,
-    profile: &ExchangeProfileSpec,
-) -> Result<BTreeMap<&'a str, BTreeMap<String, String>>, Problem> {
-    let invalid = |message| Problem {
-        reason: Accepted::InvalidParameters,
-        message,
-    };
-    let known: BTreeSet<_> = profile
-        .parameters
-        .iter()
-        .map(|parameter| parameter.name.as_str())
-        .collect();
-    let given = peering
-        .parameters
-        .keys()
-        .chain(peering.members.iter().flat_map(|member| member.parameters.keys()));
-    if let Some(unknown) = given.into_iter().find(|name| !known.contains(name.as_str())) {
-        let known = known.into_iter().collect::<Vec<_>>().join(", ");
-        return Err(invalid(format!(
-            "profile {:?} has no parameter {unknown:?}, it knows: {known}",
-            peering.profile
-        )));
-    }
-    let mut all = BTreeMap::new();
-    for member in &peering.members {
-        let mut values = BTreeMap::new();
-        for parameter in &profile.parameters {
-            let value = member
-                .parameters
-                .get(&parameter.name)
-                .or_else(|| peering.parameters.get(&parameter.name));
-            let Some(value) = value.or(parameter.default.as_ref()) else {
-                return Err(invalid(format!(
-                    "parameter {:?} has no value for member {:?}: set it",
-                    parameter.name, member.cluster
-                )));
-            };
-            values.insert(parameter.name.clone(), value.clone());
+    artefact: &'a Artefact,
+    facts: &'a Facts,
+}
+
+impl Context<'_> {
+    /// Adds the link from one member to another, and the export that feeds it.
+    fn add(&self, wanted: &mut Wanted, from: &Member<'_>, to: &Member<'_>) -> Result<(), Problem> {
+        let place = (
+            from.cluster.to_owned(),
+            names::export_name(self.name, &self.artefact.name, from.cluster),
+        );
+        if !wanted.exports.contains_key(&place) {
+            wanted.exports.insert(place.clone(), self.export(from)?);
         }
-        all.insert(member.cluster.as_str(), values);
-    }
-    Ok(all)
-}
-
-fn resolve(artefact: &Artefact, field: &str, text: &str, scope: &Scope) -> Result<String, Problem> {
-    expression::resolve(text, scope).map_err(|error| Problem {
-        reason: Accepted::InvalidProfile,
-        message: format!("artefact {:?}, {field}: {error}", artefact.name),
-    })
-}
-
-/// Resolves a name and checks it as the API server would (RFC 1123: a label for namespaces, a subdomain for names).
-fn resolve_name(artefact: &Artefact, field: &str, text: &str, scope: &Scope) -> Result<String, Problem> {
-    let resolved = resolve(artefact, field, text, scope)?;
-    let valid = if field.ends_with("namespace") {
-        is_label(&resolved)
-    } else {
-        is_subdomain(&resolved)
-    };
-    if valid {
-        return Ok(resolved);
-    }
-    let message = format!(
-        "artefact {:?}, {field}: {resolved:?} is not a valid Kubernetes name: correct the parameters",
-        artefact.name
-    );
-    Err(Problem {
-        reason: Accepted::InvalidParameters,
-        message,
-    })
-}
-
-fn is_label(text: &str) -> bool {
-    let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-    (1..=63).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
-}
-
-fn is_subdomain(text: &str) -> bool {
-    let label = |part: &str| {
-        !part.is_empty()
-            && part
-                .bytes()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
-    };
-    text.len() <= 253
-        && text
-            .split('.')
-            .all(|part| label(part) && !part.starts_with('-') && !part.ends_with('-'))
-}
-
-fn export(
-    name: &str,
-    peering: &PeeringSpec,
-    artefact: &Artefact,
-    scope: &Scope,
-) -> Result<(Place, PeerExportSpec), Problem> {
-    let Some(input) = artefact.inputs.first() else {
-        let message = format!("artefact {:?} has no input", artefact.name);
-        return Err(Problem {
-            reason: Accepted::InvalidProfile,
-            message,
-        });
-    };
-    let spec = PeerExportSpec {
-        peering: name.to_owned(),
-        profile: peering.profile.clone(),
-        artefact: artefact.name.clone(),
-        kind: artefact.kind,
-        confidential: artefact.confidential,
-        source: ObjectSource {
-            api_version: input.api_version.clone(),
-            kind: input.kind.clone(),
-            namespace: resolve_name(artefact, "inputs[0].namespace", &input.namespace, scope)?,
-            name: resolve_name(artefact, "inputs[0].name", &input.name, scope)?,
-            keys: input.keys.clone(),
-        },
-        recipients: Vec::new(),
-    };
-    Ok((
-        (
-            scope.source.clone(),
-            names::export_name(name, &artefact.name, &scope.source),
-        ),
-        spec,
-    ))
-}
-
-fn link(
-    name: &str,
-    peering: &PeeringSpec,
-    artefact: &Artefact,
-    scope: &Scope,
-    from: &MemberFacts,
-    to: &MemberFacts,
-) -> Result<(Place, PeerLinkSpec), Problem> {
-    let destination = scope.destination.clone().unwrap_or_default();
-    let id = names::link_id(name, &artefact.name, &scope.source, &destination);
-    let end = |cluster: &str, facts: &MemberFacts| LinkEnd {
-        cluster: cluster.to_owned(),
-        public_key: facts.public_key.clone(),
-    };
-    let deliver = &artefact.deliver;
-    let key = (artefact.kind == ArtefactKind::CaBundle)
-        .then(|| deliver.key.clone().unwrap_or_else(|| DEFAULT_BUNDLE_KEY.to_owned()));
-    let spec = PeerLinkSpec {
-        peering: name.to_owned(),
-        profile: peering.profile.clone(),
-        artefact: artefact.name.clone(),
-        kind: artefact.kind,
-        confidential: artefact.confidential,
-        from: end(&scope.source, from),
-        to: end(&destination, to),
-        target: Target {
-            kind: deliver.kind,
-            namespace: resolve_name(artefact, "deliver.namespace", &deliver.namespace, scope)?,
-            name: resolve_name(artefact, "deliver.name", &deliver.name, scope)?,
-            type_: deliver.type_.clone(),
-            key,
-            labels: deliver.labels.clone(),
-            on_conflict: deliver.on_conflict,
-            deletion_policy: deliver.deletion_policy,
-        },
-        id: id.clone(),
-    };
-    Ok((
-        (destination, names::link_name(name, &artefact.name, &scope.source, &id)),
-        spec,
-    ))
-}
-
-/// Takes out links that would write the same object, or an object that is itself a source, and says which.
-fn drop_collisions(wanted: &mut Wanted) -> Vec<Problem> {
-    let object = |cluster: &str, kind: TargetKind, namespace: &str, name: &str| {
-        (
-            cluster.to_owned(),
-            kind.as_str().to_owned(),
-            namespace.to_owned(),
-            name.to_owned(),
-        )
-    };
-    let sources: BTreeSet<_> = wanted
-        .exports
-        .iter()
-        .map(|((cluster, _), export)| {
-            let source = &export.source;
-            (
-                cluster.clone(),
-                source.kind.clone(),
-                source.namespace.clone(),
-                source.name.clone(),
-            )
-        })
-        .collect();
-    // Links of one CA bundle share their target on purpose: they count as one writer.
-    let mut writers: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
-    let target = |link: &PeerLinkSpec| {
-        object(
-            &link.to.cluster,
-            link.target.kind,
-            &link.target.namespace,
-            &link.target.name,
-        )
-    };
-    let writer = |link: &PeerLinkSpec| match link.kind {
-        ArtefactKind::Secret => link.id.clone(),
-        ArtefactKind::CaBundle => names::bundle_id(&link.peering, &link.artefact, &link.to.cluster),
-    };
-    for link in wanted.links.values() {
-        writers.entry(target(link)).or_default().insert(writer(link));
-    }
-    let mut problems = Vec::new();
-    let mut dropped = BTreeSet::new();
-    for (object, writers) in &writers {
-        let is_source = sources.contains(object);
-        if writers.len() > 1 || is_source {
-            let (cluster, kind, namespace, name) = object;
-            let why = if is_source {
-                "is also a source of this Peering"
-            } else {
-                "would be written by several links"
-            };
-            let message = format!(
-                "{kind} {namespace}/{name} on cluster {cluster:?} {why}: use ${{source.cluster}} in deliver.name of the profile"
-            );
-            problems.push(Problem {
-                reason: Accepted::DuplicateTarget,
-                message,
+        let link = self.link(from, to)?;
+        let known = self.facts.links.get(&link.id);
+        if let Some(export) = wanted.exports.get_mut(&place) {
+            export.recipients.push(Recipient {
+                link: link.id.clone(),
+                cluster: to.cluster.to_owned(),
+                public_key: link.to.public_key.clone().filter(|_| self.artefact.confidential),
+                certificate_request: known
+                    .and_then(|known| known.certificate_request.clone())
+                    .filter(|_| link.certificate.is_some()),
             });
-            dropped.insert(object.clone());
+            let applied = known.and_then(|known| known.applied_revision);
+            export.revision_floor = export.revision_floor.max(applied);
         }
+        let at = names::link_name(self.name, &self.artefact.name, from.cluster, &link.id);
+        wanted.links.insert((to.cluster.to_owned(), at), link);
+        Ok(())
     }
-    wanted.links.retain(|_, link| !dropped.contains(&target(link)));
-    let kept: BTreeSet<_> = wanted.links.values().map(|link| link.id.clone()).collect();
-    for export in wanted.exports.values_mut() {
-        export.recipients.retain(|recipient| kept.contains(&recipient.link));
-    }
-    problems
 }
 
 #[cfg(test)]

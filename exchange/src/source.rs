@@ -45,7 +45,7 @@ pub fn judge(kind: ArtefactKind, name: &str, keys: &[String], object: Option<&So
     };
     let data = select(name, keys, object)?;
     match kind {
-        ArtefactKind::Secret => Ok(Good {
+        ArtefactKind::Data => Ok(Good {
             content: Content {
                 type_: object.type_.clone(),
                 data,
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_missing_source_is_not_found() {
-        assert_eq!(refused(ArtefactKind::Secret, &[], None).0, SourceReady::SourceNotFound);
+        assert_eq!(refused(ArtefactKind::Data, &[], None).0, SourceReady::SourceNotFound);
     }
 
     #[test]
@@ -174,7 +174,7 @@ mod tests {
             (&[("a", "1"), ("b", "")], &[], "empty value under key \"b\""),
             (&[("a", "1")], &["b"], "has no key \"b\""),
         ] {
-            let (reason, message) = refused(ArtefactKind::Secret, keys, Some(&object(data)));
+            let (reason, message) = refused(ArtefactKind::Data, keys, Some(&object(data)));
             assert_eq!(reason, SourceReady::SourceInvalid);
             assert!(
                 message.contains(says) && message.contains("last good content"),
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn keys_select() {
         let good = judge(
-            ArtefactKind::Secret,
+            ArtefactKind::Data,
             "s",
             &["a".to_owned()],
             Some(&object(&[("a", "1"), ("b", "")])),
@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn messages_never_hold_values() {
         let secret = object(&[("a", "hunter2"), ("b", "")]);
-        assert!(!refused(ArtefactKind::Secret, &[], Some(&secret)).1.contains("hunter2"));
+        assert!(!refused(ArtefactKind::Data, &[], Some(&secret)).1.contains("hunter2"));
         assert!(
             !refused(ArtefactKind::CaBundle, &[], Some(&object(&[("a", "hunter2")])))
                 .1

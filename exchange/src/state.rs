@@ -2,10 +2,10 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use peering_api::{
-    k8s_openapi,
+    k8s_openapi, names,
     peering::{
-        LinkCounts, condition,
-        reasons::{self, LinkReady, PeeringReady, SourceReady},
+        LinkCounts, PeerLinkSpec, Probe, condition,
+        reasons::{self, Degraded, LinkReady, PeeringReady, SourceReady},
     },
 };
 
@@ -52,6 +52,8 @@ pub struct EndState {
     pub cluster: String,
     /// Its agent has published a key.
     pub has_key: bool,
+    /// Its agent has not renewed its Lease for a while.
+    pub silent: bool,
 }
 
 /// `SourceReady` of a link: what the source's agent says about the export, or why it says nothing.
@@ -78,17 +80,55 @@ pub fn source_ready(export: &[Condition], from: &EndState) -> Verdict {
     }
 }
 
-/// `Ready` of a link: the first thing that stands in its way, from the source to the target.
+/// The conditions that a link needs besides `SourceReady`, in the order in which they come true.
 #[must_use]
-pub fn link_ready(source: &Verdict, link: &[Condition], from: &EndState, to: &EndState) -> Verdict {
+pub fn required(link: &PeerLinkSpec) -> Vec<&'static str> {
+    let probed = |probed: fn(&Probe) -> bool| link.probes.iter().any(probed);
+    let needs = [
+        (reasons::DELIVERED, true),
+        (reasons::WIRED, !link.wire.is_empty()),
+        (reasons::TRUSTED, probed(|probe| probe.tls.is_some())),
+        (reasons::FRESH, probed(|probe| probe.expiry.is_some())),
+        (
+            reasons::CONNECTED,
+            probed(|probe| probe.object.is_some() || probe.api_auth.is_some() || probe.http.is_some()),
+        ),
+    ];
+    needs
+        .into_iter()
+        .filter(|(_, needed)| *needed)
+        .map(|(type_, _)| type_)
+        .collect()
+}
+
+/// All conditions of a link's agent that may hold it back, in the order in which they come true.
+const STAGES: [&str; 5] = [
+    reasons::DELIVERED,
+    reasons::WIRED,
+    reasons::TRUSTED,
+    reasons::FRESH,
+    reasons::CONNECTED,
+];
+
+/// `Ready` of a link: the first thing that stands in its way, from the source to the proof.
+#[must_use]
+pub fn link_ready(source: &Verdict, link: &[Condition], required: &[&str], from: &EndState, to: &EndState) -> Verdict {
     let verdict = |status, reason: LinkReady, message| Verdict::new(reasons::READY, status, reason.as_str(), message);
     if let Some(end) = [from, to].into_iter().find(|end| !end.has_key) {
         let message = format!(
-            "the agent of cluster {} has not published its key yet: see the conditions of its ManagedClusterAddOn {}",
+            "the agent of cluster {} has published no key that can be used: see its PeerMember, and the conditions of its ManagedClusterAddOn {}",
             end.cluster,
-            peering_api::names::ADDON
+            names::ADDON
         );
         return verdict(Some(false), LinkReady::WaitingForAgent, message);
+    }
+    if let Some(end) = [to, from].into_iter().find(|end| end.silent) {
+        let message = format!(
+            "the agent of cluster {} has not renewed its Lease {} for a while, so nothing is known of this link; what was delivered stays: see whether the cluster and its agent run",
+            end.cluster,
+            names::ADDON
+        );
+        return verdict(None, LinkReady::AgentUnreachable, message);
     }
     if source.status != Some(true) {
         return Verdict {
@@ -96,22 +136,25 @@ pub fn link_ready(source: &Verdict, link: &[Condition], from: &EndState, to: &En
             ..source.clone()
         };
     }
-    match condition(link, reasons::DELIVERED) {
-        None => {
-            let message = format!("the agent of cluster {} has not reported on this link yet", to.cluster);
-            verdict(None, LinkReady::WaitingForDestination, message)
+    for type_ in STAGES {
+        match condition(link, type_) {
+            Some(seen) if seen.status == "True" => {}
+            Some(seen) => {
+                let status = if seen.status == "False" { Some(false) } else { None };
+                return Verdict::new(reasons::READY, status, &seen.reason, seen.message.clone());
+            }
+            None if required.contains(&type_) => {
+                let message = format!(
+                    "the agent of cluster {} has not reported {type_} of this link yet",
+                    to.cluster
+                );
+                return verdict(None, LinkReady::WaitingForDestination, message);
+            }
+            None => {}
         }
-        Some(delivered) if delivered.status == "True" => {
-            let message = format!("handed over from cluster {} to cluster {}", from.cluster, to.cluster);
-            verdict(Some(true), LinkReady::Ready, message)
-        }
-        Some(delivered) => Verdict::new(
-            reasons::READY,
-            Some(false),
-            &delivered.reason,
-            delivered.message.clone(),
-        ),
     }
+    let message = format!("handed over from cluster {} to cluster {}", from.cluster, to.cluster);
+    verdict(Some(true), LinkReady::Ready, message)
 }
 
 /// One link as the Peering's status counts it.
@@ -123,6 +166,42 @@ pub struct LinkSummary {
     pub ready: Verdict,
     /// When what it delivered expires.
     pub expires_at: Option<Timestamp>,
+    /// It has delivered something before.
+    pub worked: bool,
+}
+
+/// `Degraded` of a Peering: something that worked does so no more.
+#[must_use]
+pub fn peering_degraded(links: &[LinkSummary]) -> Verdict {
+    let verdict =
+        |status, reason: Degraded, message| Verdict::new(reasons::DEGRADED, Some(status), reason.as_str(), message);
+    let failing: Vec<_> = links
+        .iter()
+        .filter(|link| link.worked && link.ready.status != Some(true))
+        .collect();
+    let Some(first) = failing.first() else {
+        return verdict(false, Degraded::AllHealthy, "no link that worked has failed".to_owned());
+    };
+    let expiring = [
+        reasons::Fresh::Expired.as_str(),
+        reasons::Fresh::RenewalFailing.as_str(),
+    ];
+    let all_expire = failing
+        .iter()
+        .all(|link| expiring.contains(&link.ready.reason.as_str()));
+    let reason = if all_expire {
+        Degraded::Expiring
+    } else {
+        Degraded::LinksFailing
+    };
+    let message = format!(
+        "{} links that worked are not ready, first: {}: {}: {}",
+        failing.len(),
+        first.name,
+        first.ready.reason,
+        first.ready.message
+    );
+    verdict(true, reason, message)
 }
 
 /// Counts, `Ready` and the next expiry of a Peering.
@@ -188,11 +267,12 @@ mod tests {
         EndState {
             cluster: cluster.to_owned(),
             has_key,
+            silent: false,
         }
     }
 
     fn reason(from: &EndState, to: &EndState, export: &[Condition], link: &[Condition]) -> (Option<bool>, String) {
-        let verdict = link_ready(&source_ready(export, from), link, from, to);
+        let verdict = link_ready(&source_ready(export, from), link, &[reasons::DELIVERED], from, to);
         (verdict.status, verdict.reason)
     }
 
@@ -227,11 +307,56 @@ mod tests {
     }
 
     #[test]
+    fn every_stage_counts_and_a_silent_agent_leaves_it_open() {
+        let (up, other) = (end("a", true), end("b", true));
+        let published = given("SourceReady", "True", "Published");
+        let stages = |wired: &[Condition]| [given("Delivered", "True", "Delivered"), wired.to_vec()].concat();
+        let run = |link: &[Condition], to: &EndState| {
+            let required = [reasons::DELIVERED, reasons::WIRED];
+            let verdict = link_ready(&source_ready(&published, &up), link, &required, &up, to);
+            (verdict.status, verdict.reason)
+        };
+        assert_eq!(run(&stages(&[]), &other), (None, "WaitingForDestination".to_owned()));
+        let missing = given("Wired", "False", "ConsumerMissing");
+        assert_eq!(
+            run(&stages(&missing), &other),
+            (Some(false), "ConsumerMissing".to_owned())
+        );
+        let wired = stages(&given("Wired", "True", "Wired"));
+        assert_eq!(run(&wired, &other), (Some(true), "Ready".to_owned()));
+        let pending = [wired.clone(), given("Connected", "Unknown", "ProbePending")].concat();
+        assert_eq!(run(&pending, &other), (None, "ProbePending".to_owned()));
+        let silent = EndState { silent: true, ..other };
+        assert_eq!(run(&wired, &silent), (None, "AgentUnreachable".to_owned()));
+    }
+
+    #[test]
+    fn only_what_worked_before_degrades_a_peering() {
+        let link = |status, reason: &str, worked| LinkSummary {
+            name: "x".to_owned(),
+            ready: Verdict::new("Ready", status, reason, "why"),
+            expires_at: None,
+            worked,
+        };
+        let run = |links: &[LinkSummary]| {
+            let verdict = peering_degraded(links);
+            (verdict.status, verdict.reason)
+        };
+        let new = link(Some(false), "SourceNotFound", false);
+        assert_eq!(run(std::slice::from_ref(&new)), (Some(false), "AllHealthy".to_owned()));
+        let expired = link(Some(false), "Expired", true);
+        assert_eq!(run(&[new, expired.clone()]), (Some(true), "Expiring".to_owned()));
+        let lost = link(None, "AgentUnreachable", true);
+        assert_eq!(run(&[expired, lost]), (Some(true), "LinksFailing".to_owned()));
+    }
+
+    #[test]
     fn a_peering_names_its_first_unready_link() {
         let ready = |name: &str, status, at| LinkSummary {
             name: name.to_owned(),
             ready: Verdict::new("Ready", status, "R", "why"),
             expires_at: at,
+            worked: true,
         };
         let at = Timestamp::from_second(9).unwrap();
         let (counts, verdict, next) = peering_ready(&[ready("x", Some(true), Some(at)), ready("y", Some(false), None)]);

@@ -39,16 +39,21 @@ pub struct Decision {
 
 /// Judges the source of an export; also used for a cluster's own share of a CA bundle.
 pub fn judge(spec: &PeerExportSpec, source: &Source) -> Result<source::Good, Bad> {
-    let origin = &spec.source;
-    let name = format!("{} {}/{}", origin.kind, origin.namespace, origin.name);
+    let origin = spec.inputs.first().cloned().unwrap_or_default();
+    let namespace = origin.namespace.clone().unwrap_or_default();
+    let name = format!(
+        "{} {namespace}/{}",
+        origin.kind.unwrap_or_default(),
+        origin.name.unwrap_or_default()
+    );
     match source {
         Source::Read(object) => source::judge(spec.kind, &name, &origin.keys, object.as_ref()),
         Source::Forbidden => Err(Bad {
             reason: SourceReady::SourceForbidden,
             message: format!(
                 "the agent may not read {name}: the right arrives with ManifestWork {}, and namespace {} must exist",
-                names::work_name(&spec.peering),
-                origin.namespace
+                names::work_name(&spec.peering, 0),
+                namespace
             ),
         }),
     }
@@ -136,13 +141,17 @@ fn seal(
     let Some(key) = key.and_then(|text| PublicKey::from_base64(text).ok()) else {
         return Ok(None);
     };
-    if let Some(old) = old.filter(|old| old.recipient_fingerprint == key.fingerprint()) {
+    let (to, from) = (key.fingerprint(), keys.public().fingerprint());
+    if let Some(old) = old.filter(|old| old.recipient_fingerprint == to && old.sender_fingerprint == from) {
         return Ok(Some((old.clone(), false)));
     }
     let sealed = envelope::seal(&recipient.link, revision, hash, content, keys, &key, rng)?;
     let envelope = SealedEnvelope {
         link: recipient.link.clone(),
-        recipient_fingerprint: key.fingerprint(),
+        recipient_fingerprint: to,
+        sender_fingerprint: from,
+        revision: None,
+        request_hash: None,
         data: BASE64_STANDARD.encode(sealed),
     };
     Ok(Some((envelope, true)))
@@ -150,7 +159,7 @@ fn seal(
 
 #[cfg(test)]
 mod tests {
-    use peering_api::peering::{ArtefactKind, ObjectSource, condition};
+    use peering_api::peering::{ArtefactKind, Input, condition};
 
     use super::*;
     use crate::decide::fixtures::{ca, now, pair};
@@ -161,23 +170,25 @@ mod tests {
         Recipient {
             link: link.to_owned(),
             cluster: "west".to_owned(),
+            certificate_request: None,
             public_key: key.map(|seed| pair(seed).public().to_base64()),
         }
     }
 
     fn export(recipients: Vec<Recipient>) -> PeerExport {
-        let source = ObjectSource {
-            api_version: "v1".into(),
-            kind: "Secret".into(),
-            namespace: "ns".into(),
-            name: "s".into(),
-            keys: vec![],
+        let input = Input {
+            alias: "token".into(),
+            api_version: Some("v1".into()),
+            kind: Some("Secret".into()),
+            namespace: Some("ns".into()),
+            name: Some("s".into()),
+            ..Input::default()
         };
         let spec = PeerExportSpec {
             peering: "p".into(),
             artefact: "token".into(),
             confidential: true,
-            source,
+            inputs: vec![input],
             recipients,
             ..PeerExportSpec::default()
         };

@@ -13,7 +13,12 @@ pub enum Identity {
     /// Not read yet.
     Pending,
     /// The key pair exists.
-    Known(PublicKey),
+    Known {
+        /// The public key.
+        key: PublicKey,
+        /// The one before it, while it is being rotated.
+        previous: Option<PublicKey>,
+    },
     /// Its Secret is malformed, for this reason; it is never overwritten.
     Broken(String),
 }
@@ -24,15 +29,14 @@ pub fn wanted(member: &PeerMember, identity: &Identity, version: &str, now: Time
     let before = member.status.clone().unwrap_or_default();
     let (mut status, ready) = match identity {
         Identity::Pending => return None,
-        Identity::Known(key) => {
+        Identity::Known { key, previous } => {
             let status = PeerMemberStatus {
                 public_key: Some(key.to_base64()),
+                previous_public_key: previous.as_ref().map(PublicKey::to_base64),
                 fingerprint: Some(key.fingerprint()),
                 ..PeerMemberStatus::default()
             };
-            let reason = MemberReady::AgentRunning.as_str();
-            let message = "the agent runs and has published its key";
-            (status, Wanted::new(reasons::READY, true, reason, message))
+            (status, running(previous.as_ref()))
         }
         // The published key stays: envelopes sealed to it open again once the right Secret is back.
         Identity::Broken(why) => (
@@ -43,6 +47,23 @@ pub fn wanted(member: &PeerMember, identity: &Identity, version: &str, now: Time
     status.agent_version = Some(version.to_owned());
     status.conditions = vec![merge(&before.conditions, &ready.at(member.metadata.generation), now)];
     Some(status)
+}
+
+fn running(previous: Option<&PublicKey>) -> Wanted {
+    let (reason, message) = match previous {
+        None => (
+            MemberReady::AgentRunning,
+            "the agent runs and has published its key".to_owned(),
+        ),
+        Some(previous) => (
+            MemberReady::KeyRotating,
+            format!(
+                "the agent has a new key and keeps the one before it ({}) until nothing is sealed to it or by it any more",
+                previous.fingerprint()
+            ),
+        ),
+    };
+    Wanted::new(reasons::READY, true, reason.as_str(), message)
 }
 
 #[cfg(test)]
@@ -56,7 +77,10 @@ mod tests {
     fn a_member_is_written_once_and_says_when_its_key_is_broken() {
         let mut member = PeerMember::new("east", PeerMemberSpec { cluster: "east".into() });
         assert_eq!(wanted(&member, &Identity::Pending, "1", now()), None);
-        let known = Identity::Known(pair(1).public().clone());
+        let known = Identity::Known {
+            key: pair(1).public().clone(),
+            previous: None,
+        };
         member.status = wanted(&member, &known, "1", now());
         let status = member.status.clone().unwrap();
         assert_eq!(status.fingerprint, Some(pair(1).public().fingerprint()));

@@ -1,10 +1,11 @@
 //! This cluster, at its edge: what the agent sees of its objects ([`observed`]), the watches that it sees them through
 //! ([`pool`]), and the few writes that it makes ([`write`]).
+mod json;
 pub mod observed;
 pub mod pool;
 pub mod write;
 
 pub use self::{
-    observed::{Observed, Place, Seen},
+    observed::{Observed, Place, Seen, carrier_of, input_of, target_of},
     pool::{Pool, User},
 };

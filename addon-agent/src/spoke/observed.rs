@@ -1,87 +1,66 @@
 //! Objects on this cluster as the agent sees them: secret bytes are wrapped here, at the edge, and stay wrapped.
-use std::{
-    collections::BTreeMap,
-    fmt,
-    hash::{Hash, Hasher},
-};
+use std::{collections::BTreeMap, fmt};
 
 use exchange::source::SourceObject;
 use k8s_openapi::{
     api::core::v1::{ConfigMap, Secret},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
+use kube::core::DynamicObject;
 use peering_api::{
     Sensitive, names,
-    peering::{PeerExportSpec, PeerLinkSpec, TargetKind},
+    peering::{Input, ObjectRef, PeerLinkSpec},
 };
 
-/// Where an object stands on this cluster.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// Kind.
-    pub kind: TargetKind,
-    /// Namespace.
-    pub namespace: String,
-    /// Name.
-    pub name: String,
-}
+/// Where an object stands on this cluster; `resource` is always set, so that one object has one place.
+pub type Place = ObjectRef;
 
-impl Hash for Place {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.kind.as_str(), &self.namespace, &self.name).hash(state);
+/// One form for each place.
+#[must_use]
+pub fn normal(object: &ObjectRef) -> Place {
+    Place {
+        resource: Some(object.plural()),
+        ..object.clone()
     }
 }
 
-impl fmt::Display for Place {
+/// Where a link writes.
+#[must_use]
+pub fn target_of(link: &PeerLinkSpec) -> Place {
+    normal(&link.target.object)
+}
+
+/// Where the envelope of a link arrives: sealed ones in a Secret, public ones in a `ConfigMap`.
+#[must_use]
+pub fn carrier_of(link: &PeerLinkSpec, agent_namespace: &str) -> Place {
+    let kind = if link.confidential { "Secret" } else { "ConfigMap" };
+    normal(&ObjectRef::core(kind, agent_namespace, &link.carrier))
+}
+
+/// What an input of an export reads; `None` where it is no object, or its name is not known yet.
+#[must_use]
+pub fn input_of(input: &Input) -> Option<Place> {
+    let name = input.name.clone().filter(|name| !name.contains("${"))?;
+    Some(normal(&ObjectRef {
+        api_version: input.api_version.clone()?,
+        kind: input.kind.clone()?,
+        resource: input.resource.clone(),
+        namespace: input.namespace.clone(),
+        name,
+    }))
+}
+
+/// The JSON of an object of any kind. `Debug` shows nothing of it: custom resources may hold secrets too.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Body(pub serde_json::Value);
+
+impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}/{}", self.kind.as_str(), self.namespace, self.name)
+        f.write_str("Body(..)")
     }
 }
 
-impl Place {
-    /// Where a link writes.
-    #[must_use]
-    pub fn target(link: &PeerLinkSpec) -> Self {
-        Self {
-            kind: link.target.kind,
-            namespace: link.target.namespace.clone(),
-            name: link.target.name.clone(),
-        }
-    }
-
-    /// Where the envelope of a link arrives: sealed ones in a Secret, public ones in a `ConfigMap`.
-    #[must_use]
-    pub fn carrier(link: &PeerLinkSpec, agent_namespace: &str) -> Self {
-        let kind = if link.confidential {
-            TargetKind::Secret
-        } else {
-            TargetKind::ConfigMap
-        };
-        Self {
-            kind,
-            namespace: agent_namespace.to_owned(),
-            name: names::carrier_name(&link.peering),
-        }
-    }
-
-    /// What an export reads; `None` for kinds that this version cannot read.
-    #[must_use]
-    pub fn source(export: &PeerExportSpec) -> Option<Self> {
-        let source = &export.source;
-        let kind = match (source.api_version.as_str(), source.kind.as_str()) {
-            ("v1", "Secret") => TargetKind::Secret,
-            ("v1", "ConfigMap") => TargetKind::ConfigMap,
-            _ => return None,
-        };
-        Some(Self {
-            kind,
-            namespace: source.namespace.clone(),
-            name: source.name.clone(),
-        })
-    }
-}
-
-/// A Secret or a `ConfigMap`, reduced to what decisions look at.
+/// An object, reduced to what decisions look at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
     /// Its uid.
@@ -96,6 +75,8 @@ pub struct Observed {
     pub annotations: BTreeMap<String, String>,
     /// Keys and bytes; of a `ConfigMap` both of `data` and of `binaryData`.
     pub data: BTreeMap<String, Sensitive>,
+    /// The whole object, where it is no Secret.
+    pub body: Option<Body>,
     /// It is marked as immutable.
     pub immutable: bool,
     /// It waits for its finalizers.
@@ -158,8 +139,18 @@ impl From<&ConfigMap> for Observed {
         let bytes = bytes.map(|(key, value)| (key.clone(), value.0.clone().into()));
         Self {
             data: text.chain(bytes).collect(),
+            body: serde_json::to_value(map).ok().map(Body),
             immutable: map.immutable.unwrap_or_default(),
             ..Self::new(&map.metadata)
+        }
+    }
+}
+
+impl From<&DynamicObject> for Observed {
+    fn from(object: &DynamicObject) -> Self {
+        Self {
+            body: serde_json::to_value(object).ok().map(Body),
+            ..Self::new(&object.metadata)
         }
     }
 }
@@ -171,10 +162,23 @@ pub enum Seen {
     Pending,
     /// The agent may not read the object (yet).
     Denied,
+    /// The API server does not know the kind (yet).
+    Unknown,
     /// It does not exist.
     Absent,
     /// It exists.
     Present(Observed),
+}
+
+impl Seen {
+    /// The object, if it exists.
+    #[must_use]
+    pub fn present(&self) -> Option<&Observed> {
+        match self {
+            Self::Present(object) => Some(object),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]

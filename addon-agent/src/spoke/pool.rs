@@ -4,18 +4,21 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Debug,
+    hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use addon_framework::runtime::{FailureKind, Queue, Watch, WatchState, watch};
+use addon_framework::runtime::{FailureKind, Queue, Watch, WatchState, watch, watch_with};
 use futures::FutureExt;
 use k8s_openapi::{
     NamespaceResourceScope,
     api::core::v1::{ConfigMap, Secret},
 };
-use kube::{Api, Client, Resource};
-use kube_runtime::watcher;
-use peering_api::peering::TargetKind;
+use kube::{
+    Api, Client, Resource,
+    core::{ApiResource, DynamicObject, GroupVersionKind},
+};
+use kube_runtime::{reflector, watcher};
 use serde::de::DeserializeOwned;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -59,6 +62,7 @@ struct Entry {
 enum Object {
     Secret(Watch<Secret>),
     ConfigMap(Watch<ConfigMap>),
+    Other(Watch<DynamicObject>, ApiResource),
 }
 
 /// All watches of single objects.
@@ -113,33 +117,44 @@ impl Pool {
             None => Seen::Pending,
             Some(Object::Secret(watch)) => seen(watch, place),
             Some(Object::ConfigMap(watch)) => seen(watch, place),
+            Some(Object::Other(watch, kind)) => seen_as(watch, place, kind.clone()),
         }
     }
 
     fn start(&self, place: &Place) -> Entry {
         let users = Users::default();
-        let watch = match place.kind {
-            TargetKind::Secret => Object::Secret(self.follow(place, &users)),
-            TargetKind::ConfigMap => Object::ConfigMap(self.follow(place, &users)),
+        let watch = if place.is_secret() {
+            Object::Secret(self.follow(place, &users))
+        } else if place.is_config_map() {
+            Object::ConfigMap(self.follow(place, &users))
+        } else {
+            let kind = api_resource(place);
+            Object::Other(self.follow_any(place, &kind, &users), kind)
         };
         Entry { watch, users }
     }
 
-    fn follow<K>(&self, place: &Place, users: &Users) -> Watch<K>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-        K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-    {
-        let wake = {
-            let (queues, users) = (self.queues.clone(), users.clone());
-            move || lock(&users).iter().for_each(|user| queues.wake(user))
+    fn waker(&self, users: &Users) -> impl Fn() + Clone + Send + Sync + 'static {
+        let (queues, users) = (self.queues.clone(), users.clone());
+        move || lock(&users).iter().for_each(|user| queues.wake(user))
+    }
+
+    /// A watch of an object whose kind is known at run time only.
+    fn follow_any(&self, place: &Place, kind: &ApiResource, users: &Users) -> Watch<DynamicObject> {
+        let api = match &place.namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, kind),
+            None => Api::all_with(self.client.clone(), kind),
         };
-        let api = Api::<K>::namespaced(self.client.clone(), &place.namespace);
-        let config = watcher::Config::default().fields(&format!("metadata.name={}", place.name));
-        let name = format!("spoke-{}", place.kind.resource());
-        let touched = wake.clone();
-        let watch = watch(&self.tasks, &self.token, name, api, config, move |_: &K| touched());
-        let mut states = watch.states();
+        let wake = self.waker(users);
+        let (name, touched) = (format!("spoke-{}", kind.plural), wake.clone());
+        let on = move |_: &DynamicObject| touched();
+        let watch = watch_with(&self.tasks, &self.token, name, api, by_name(place), kind.clone(), on);
+        self.wake_on_change(watch.states(), wake);
+        watch
+    }
+
+    /// Wakes the users when a watch begins or ceases to work.
+    fn wake_on_change(&self, mut states: tokio::sync::watch::Receiver<WatchState>, wake: impl Fn() + Send + 'static) {
         self.tasks.spawn(async move {
             let mut known = class(&states.borrow_and_update().clone());
             // The sender is gone when the watch has stopped.
@@ -151,6 +166,19 @@ impl Pool {
                 }
             }
         });
+    }
+
+    fn follow<K>(&self, place: &Place, users: &Users) -> Watch<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        let wake = self.waker(users);
+        let api = Api::<K>::namespaced(self.client.clone(), place.namespace.as_deref().unwrap_or_default());
+        let (name, touched) = (format!("spoke-{}", place.plural()), wake.clone());
+        let on = move |_: &K| touched();
+        let watch = watch(&self.tasks, &self.token, name, api, by_name(place), on);
+        self.wake_on_change(watch.states(), wake);
         watch
     }
 }
@@ -165,20 +193,47 @@ fn class(state: &WatchState) -> Option<FailureKind> {
     }
 }
 
+fn by_name(place: &Place) -> watcher::Config {
+    watcher::Config::default().fields(&format!("metadata.name={}", place.name))
+}
+
+/// How the API server knows the kind of a place.
+#[must_use]
+pub fn api_resource(place: &Place) -> ApiResource {
+    let version = place.api_version.rsplit('/').next().unwrap_or_default();
+    let kind = GroupVersionKind::gvk(place.group(), version, &place.kind);
+    ApiResource::from_gvk_with_plural(&kind, &place.plural())
+}
+
 fn seen<K>(watch: &Watch<K>, place: &Place) -> Seen
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
     for<'a> Observed: From<&'a K>,
 {
-    if let WatchState::Failing(failure) = watch.state()
-        && failure.kind == FailureKind::Denied
-    {
-        return Seen::Denied;
+    seen_as(watch, place, ())
+}
+
+fn seen_as<K>(watch: &Watch<K>, place: &Place, kind: K::DynamicType) -> Seen
+where
+    K: Resource + Clone + 'static,
+    K::DynamicType: Hash + Eq + Clone,
+    for<'a> Observed: From<&'a K>,
+{
+    if let WatchState::Failing(failure) = watch.state() {
+        match failure.kind {
+            FailureKind::Denied => return Seen::Denied,
+            FailureKind::Missing => return Seen::Unknown,
+            FailureKind::Lost => {}
+        }
     }
     if watch.ready().now_or_never().is_none() {
         return Seen::Pending;
     }
-    let object = watch.get(Some(&place.namespace), &place.name);
+    let mut reference = reflector::ObjectRef::new_with(&place.name, kind);
+    if let Some(namespace) = &place.namespace {
+        reference = reference.within(namespace);
+    }
+    let object = watch.store.get(&reference);
     object.map_or(Seen::Absent, |object| Seen::Present(Observed::from(&*object)))
 }
 
@@ -224,11 +279,7 @@ mod tests {
     }
 
     fn place(name: &str) -> Place {
-        Place {
-            kind: TargetKind::Secret,
-            namespace: "ns".into(),
-            name: name.into(),
-        }
+        super::super::observed::normal(&Place::core("Secret", "ns", name))
     }
 
     async fn until_woken(pool: &Pool) {

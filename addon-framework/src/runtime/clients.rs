@@ -1,7 +1,10 @@
 //! The two clients of a cluster: one for watches, one for everything else.
 use std::time::Duration;
 
-use peering_api::kube::{self, Client, Config};
+use peering_api::kube::{self, Client, Config, client::ClientBuilder};
+use tower::layer::layer_fn;
+
+use super::writes::Counted;
 
 /// How long a TCP and TLS connection may take to come up. Short: a lost API server is noticed by it.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,7 +24,7 @@ pub const WATCH_READ_TIMEOUT: Duration = Duration::from_secs(310);
 pub struct Clients {
     /// For [`super::watch()`]: a quiet watch is not a broken one, so its read timeout is [`WATCH_READ_TIMEOUT`].
     pub watch: Client,
-    /// For all other requests: no answer within [`READ_TIMEOUT`] is an error.
+    /// For all other requests: no answer within [`READ_TIMEOUT`] is an error. Its writes are counted.
     pub request: Client,
 }
 
@@ -36,7 +39,9 @@ pub fn clients(config: Config) -> Result<Clients, kube::Error> {
     let (watch, request) = configs(config);
     Ok(Clients {
         watch: Client::try_from(watch)?,
-        request: Client::try_from(request)?,
+        request: ClientBuilder::try_from(request)?
+            .with_layer(&layer_fn(Counted::new))
+            .build(),
     })
 }
 

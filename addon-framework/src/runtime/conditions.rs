@@ -2,6 +2,7 @@
 use std::fmt::Debug;
 
 use jiff::Timestamp;
+pub use peering_api::Status;
 use peering_api::{
     k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time},
     kube::{
@@ -14,35 +15,6 @@ use serde_json::{Map, Value, json};
 
 /// The longest message that the API allows (validation of `metav1.Condition`).
 const MAX_MESSAGE: usize = 32_768;
-
-/// The status of a condition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// It is so.
-    True,
-    /// It is not so.
-    False,
-    /// Nobody can tell.
-    Unknown,
-}
-
-impl Status {
-    /// As it stands in the object.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::True => "True",
-            Self::False => "False",
-            Self::Unknown => "Unknown",
-        }
-    }
-}
-
-impl From<bool> for Status {
-    fn from(value: bool) -> Self {
-        if value { Self::True } else { Self::False }
-    }
-}
 
 /// A condition without times: what a reconcile has found out. [`merge`] makes it a [`Condition`].
 #[derive(Clone, Debug, PartialEq, Eq)]

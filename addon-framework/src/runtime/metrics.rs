@@ -25,9 +25,21 @@ struct Decided {
     decision: &'static str,
 }
 
+/// What a write was, and what the API server said to it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Write {
+    /// As roles name it: `secrets`, `peerlinks/status`.
+    pub(super) resource: String,
+    /// As roles name it, but `apply` for a server-side apply.
+    pub(super) verb: &'static str,
+    /// HTTP status, or `none` when there was no answer.
+    pub(super) code: String,
+}
+
 /// The counters of this process. Take them by [`metrics`].
 #[derive(Debug, Default)]
 pub struct Metrics {
+    writes: Family<Write, Counter>,
     reconciles: Family<Controller, Counter>,
     reconcile_errors: Family<Controller, Counter>,
     watch_errors: Family<Watch, Counter>,
@@ -43,31 +55,20 @@ pub fn metrics() -> &'static Metrics {
 }
 
 impl Metrics {
-    /// Registers the counters, so that they are exposed as `reconciles_total`, `reconcile_errors_total` (by `controller`),
-    /// `watch_errors_total`, `watch_lists_total` (by `watch`) and `csr_decisions_total` (by `decision`), after the registry's
-    /// own prefix.
+    /// Registers the counters. `docs/monitoring.md` lists them, and is tested against this.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register("reconciles", "Finished reconciles", self.reconciles.clone());
-        registry.register(
-            "reconcile_errors",
-            "Reconciles which failed or ran out of time",
-            self.reconcile_errors.clone(),
-        );
-        registry.register(
-            "watch_errors",
-            "Failed requests and error events of a watch",
-            self.watch_errors.clone(),
-        );
-        registry.register(
-            "watch_lists",
-            "Complete lists read by a watch",
-            self.watch_lists.clone(),
-        );
-        registry.register(
-            "csr_decisions",
-            "Looks at certificate signing requests of agents",
-            self.csr_decisions.clone(),
-        );
+        let help = "Reconciles that ended, also those that failed";
+        registry.register("reconciles", help, self.reconciles.clone());
+        let help = "Reconciles that failed or ran out of time";
+        registry.register("reconcile_errors", help, self.reconcile_errors.clone());
+        let help = "Failed requests and error events of a watch";
+        registry.register("watch_errors", help, self.watch_errors.clone());
+        let help = "Complete lists that a watch has read";
+        registry.register("watch_lists", help, self.watch_lists.clone());
+        let help = "Requests that create, change or delete, by the answer's HTTP status";
+        registry.register("writes", help, self.writes.clone());
+        let help = "Looks at certificate signing requests of agents, by what came out";
+        registry.register("csr_decisions", help, self.csr_decisions.clone());
     }
 
     /// The reconciles of a controller which ended so far.
@@ -98,6 +99,10 @@ impl Metrics {
                 watch: watch.to_owned(),
             })
             .get()
+    }
+
+    pub(super) fn wrote(&self, write: &Write) {
+        self.writes.get_or_create(write).inc();
     }
 
     pub(super) fn reconciled(&self, controller: &str) {
@@ -142,15 +147,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_exposed_by_a_registry() {
+    fn the_page_lists_exactly_these_metrics() {
         let metrics = Metrics::default();
         metrics.reconciled("deploy");
+        metrics.reconcile_failed("deploy");
         metrics.watch_failed("csr");
-        let mut registry = Registry::default();
+        metrics.watch_listed("csr");
+        metrics.csr_decided("approved");
+        metrics.wrote(&Write {
+            resource: "secrets".into(),
+            verb: "apply",
+            code: "200".into(),
+        });
+        let mut registry = Registry::with_prefix("orchestrator");
         metrics.register(&mut registry);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        assert!(text.contains("reconciles_total{controller=\"deploy\"} 1"), "{text}");
-        assert!(text.contains("watch_errors_total{watch=\"csr\"} 1"), "{text}");
+        let sample = "orchestrator_reconciles_total{controller=\"deploy\"} 1";
+        assert!(text.contains(sample), "{text}");
+        let expected = exposition::table(&exposition::parse(&text));
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/monitoring.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        assert_eq!(
+            exposition::rows(&page, "### Manager and agent"),
+            expected.lines().collect::<Vec<_>>(),
+            "put these rows into docs/monitoring.md:\n{expected}"
+        );
     }
 }

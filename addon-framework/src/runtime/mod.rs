@@ -35,6 +35,7 @@ pub mod recent;
 pub mod runner;
 pub mod watch;
 pub mod write;
+mod writes;
 
 pub use self::{
     clients::{Clients, clients},

@@ -1,22 +1,34 @@
-//! The hub as the manager sees it: one watch per kind, and snapshots of everything that concerns one Peering.
+//! The hub as the manager sees it: one watch per kind ([`watches`]), and snapshots of everything that concerns one Peering.
+mod watches;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Debug,
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 
-use addon_framework::runtime::{Clients, Queue, Recent, Watch, WatchState, watch};
+use addon_framework::runtime::{Clients, Queue, Recent, Watch, WatchState};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use exchange::plan::{Claim, claim};
 use jiff::Timestamp;
-use k8s_openapi::NamespaceResourceScope;
-use kube::{Api, Resource, ResourceExt, core::PartialObjectMeta};
-use kube_runtime::watcher;
+use kube::{Resource, ResourceExt, core::PartialObjectMeta};
 use peering_api::{
     names,
-    ocm::{ManagedCluster, ManagedClusterAddOn, ManifestWork, names as ocm},
-    peering::{ExchangeProfile, PeerExport, PeerLink, PeerMember, Peering},
+    ocm::{
+        ManagedCluster, ManagedClusterAddOn, ManifestWork, Placement, PlacementDecision, addon::is_silent, names as ocm,
+    },
+    peering::{
+        ApiServer, ExchangeProfile, PeerExport, PeerLink, PeerMember, Peering, PeeringSpec, condition, is_true, reasons,
+    },
 };
 use serde::de::DeserializeOwned;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::watches::Starter;
+use super::{
+    events::Recorder,
+    metrics::{Fleet, Metrics},
+};
 
 /// A watch with our own newest writes in front of it.
 pub(crate) struct Kind<K>
@@ -34,14 +46,7 @@ where
 {
     fn of_peering(&self, peering: &str) -> Vec<Arc<K>> {
         let ours = |object: &K| label(object) == Some(peering);
-        let known = self
-            .watch
-            .store
-            .state()
-            .into_iter()
-            .filter(|object| ours(object))
-            .collect();
-        self.recent.over(known, ours)
+        self.recent.over(self.watch.store.state_filter(ours), ours)
     }
 }
 
@@ -63,8 +68,16 @@ pub(crate) struct Cluster {
     pub(crate) opted_out: bool,
     /// Its `ManagedClusterAddOn`, if there is one.
     pub(crate) addon: Option<Addon>,
+    /// It is the hub itself.
+    pub(crate) is_hub: bool,
     /// The public key that its agent published.
     pub(crate) public_key: Option<String>,
+    /// The key before it, while a rotation is under way.
+    pub(crate) previous_public_key: Option<String>,
+    /// The fingerprint that a person has confirmed.
+    pub(crate) confirmed: Option<String>,
+    /// How its API server is reached.
+    pub(crate) api_server: Option<ApiServer>,
 }
 
 /// What is known about a `ManagedClusterAddOn`.
@@ -74,6 +87,49 @@ pub(crate) struct Addon {
     pub(crate) leaving: bool,
     /// Where the agent runs on the managed cluster, once that is settled.
     pub(crate) namespace: Option<String>,
+    /// Its agent ran and has fallen silent, as OCM sees it.
+    pub(crate) silent: bool,
+}
+
+impl Addon {
+    fn of(addon: &ManagedClusterAddOn) -> Self {
+        let status = addon.status.as_ref();
+        Self {
+            leaving: addon.meta().deletion_timestamp.is_some(),
+            namespace: status.and_then(|status| status.namespace.clone()),
+            silent: status.is_some_and(|status| is_silent(&status.conditions)),
+        }
+    }
+}
+
+/// Label by which OCM marks the `ManagedCluster` that is the hub itself.
+const LOCAL_CLUSTER_LABEL: &str = "local-cluster";
+
+fn is_hub(cluster: &ManagedCluster) -> bool {
+    cluster
+        .labels()
+        .get(LOCAL_CLUSTER_LABEL)
+        .is_some_and(|value| value == "true")
+}
+
+/// The first way to its API server that the cluster's registration agent told the hub.
+fn api_server(cluster: &ManagedCluster) -> Option<ApiServer> {
+    let config = cluster.spec.managed_cluster_client_configs.first()?;
+    let pem = config
+        .ca_bundle
+        .as_deref()
+        .and_then(|text| BASE64_STANDARD.decode(text).ok());
+    Some(ApiServer {
+        url: config.url.clone(),
+        ca_bundle: pem.and_then(|pem| String::from_utf8(pem).ok()),
+    })
+}
+
+/// A Peering that leaves out links because others write the same objects.
+fn is_colliding(peering: &Peering) -> bool {
+    let status = peering.status.as_ref();
+    let accepted = status.and_then(|status| condition(&status.conditions, reasons::ACCEPTED));
+    accepted.is_some_and(|accepted| accepted.reason == reasons::Accepted::DuplicateTarget.as_str())
 }
 
 /// Everything that concerns one Peering, at one moment.
@@ -93,6 +149,10 @@ pub(crate) struct Observed {
     pub(crate) links: Vec<Arc<PeerLink>>,
     /// Its works.
     pub(crate) works: Vec<Arc<ManifestWork>>,
+    /// What its Placement has decided; `None` if there is no such Placement.
+    pub(crate) placement: Option<BTreeSet<String>>,
+    /// Targets of other Peerings that were there first, and whose they are.
+    pub(crate) claims: BTreeMap<Claim, String>,
     /// When this was seen.
     pub(crate) now: Timestamp,
 }
@@ -103,12 +163,18 @@ pub(crate) struct Hub {
     pub(crate) client: kube::Client,
     pub(crate) peerings: Kind<Peering>,
     profiles: Watch<ExchangeProfile>,
-    clusters: Watch<PartialObjectMeta<ManagedCluster>>,
+    clusters: Watch<ManagedCluster>,
+    placements: Watch<PartialObjectMeta<Placement>>,
+    decisions: Watch<PlacementDecision>,
     addons: Watch<ManagedClusterAddOn>,
     pub(crate) members: Watch<PeerMember>,
     pub(crate) exports: Kind<PeerExport>,
     pub(crate) links: Kind<PeerLink>,
     pub(crate) works: Kind<ManifestWork>,
+    /// Tells transitions.
+    pub(crate) events: Recorder,
+    /// What is measured as it happens.
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 /// Where touched objects are reported.
@@ -130,95 +196,7 @@ impl Hub {
         token: &CancellationToken,
         queues: &Queues,
     ) -> Arc<Self> {
-        Arc::new_cyclic(|hub: &std::sync::Weak<Self>| {
-            // A profile, cluster or addon concerns the Peerings that name it, of those which are known by now.
-            let enqueue = {
-                let (hub, queue) = (hub.clone(), queues.peerings.clone());
-                move |concerned: &dyn Fn(&Self) -> BTreeSet<String>| {
-                    hub.upgrade()
-                        .into_iter()
-                        .flat_map(|hub| concerned(&hub))
-                        .for_each(|name| queue.add(name));
-                }
-            };
-            let on_cluster = {
-                let (enqueue, members) = (enqueue.clone(), queues.members.clone());
-                move |cluster: String| {
-                    enqueue(&|hub| hub.peerings_of_cluster(&cluster));
-                    members.add(cluster);
-                }
-            };
-            let (client, queue) = (&clients.watch, &queues.peerings);
-            let named = {
-                let (queue, recent) = (queue.clone(), Arc::new(Recent::<Peering>::default()));
-                let seen = recent.clone();
-                let watch = watch(
-                    tasks,
-                    token,
-                    "peerings",
-                    Api::all(client.clone()),
-                    watcher::Config::default(),
-                    move |peering: &Peering| {
-                        seen.seen(peering);
-                        queue.add(peering.name_any());
-                    },
-                );
-                Kind { watch, recent }
-            };
-            let profiles = watch(
-                tasks,
-                token,
-                "profiles",
-                Api::all(client.clone()),
-                watcher::Config::default(),
-                move |profile: &ExchangeProfile| {
-                    let name = profile.name_any();
-                    enqueue(&|hub| hub.peerings_of(|peering| peering.spec.profile == name));
-                },
-            );
-            let touched = on_cluster.clone();
-            let clusters = watch(
-                tasks,
-                token,
-                "managedclusters",
-                Api::all(client.clone()),
-                watcher::Config::default(),
-                move |cluster: &PartialObjectMeta<ManagedCluster>| touched(cluster.name_any()),
-            );
-            let touched = on_cluster.clone();
-            let only_ours = watcher::Config::default().fields(&format!("metadata.name={}", names::ADDON));
-            let addons = watch(
-                tasks,
-                token,
-                "managedclusteraddons",
-                Api::all(client.clone()),
-                only_ours,
-                move |addon: &ManagedClusterAddOn| {
-                    touched(addon.namespace().unwrap_or_default());
-                },
-            );
-            let members = watch(
-                tasks,
-                token,
-                "peermembers",
-                Api::all(client.clone()),
-                watcher::Config::default(),
-                move |member: &PeerMember| {
-                    on_cluster(member.namespace().unwrap_or_default());
-                },
-            );
-            Self {
-                client: clients.request.clone(),
-                peerings: named,
-                profiles,
-                clusters,
-                addons,
-                members,
-                exports: labelled(client, tasks, token, "peerexports", queues),
-                links: labelled(client, tasks, token, "peerlinks", queues),
-                works: labelled(client, tasks, token, "manifestworks", queues),
-            }
-        })
+        Arc::new_cyclic(|hub: &Weak<Self>| Starter::new(clients, tasks, token, queues, hub.clone()).start())
     }
 
     fn peerings_of(&self, concerned: impl Fn(&Peering) -> bool) -> BTreeSet<String> {
@@ -231,7 +209,12 @@ impl Hub {
 
     /// The Peerings that name a cluster, and those which still have links that end there.
     fn peerings_of_cluster(&self, cluster: &str) -> BTreeSet<String> {
-        let mut names = self.peerings_of(|peering| peering.spec.members.iter().any(|member| member.cluster == cluster));
+        // What a Placement decides and which artefacts go to the hub is not looked up here: a pass that changes nothing is cheap.
+        let is_hub = self.clusters.get(None, cluster).is_some_and(|cluster| is_hub(&cluster));
+        let mut names = self.peerings_of(|peering| {
+            let named = peering.spec.members.iter().any(|member| member.cluster == cluster);
+            named || is_hub || peering.spec.placement_ref.is_some()
+        });
         let links = self.links.watch.store.state();
         let there = links.iter().filter(|link| link.namespace().as_deref() == Some(cluster));
         names.extend(there.filter_map(|link| label(link.as_ref()).map(str::to_owned)));
@@ -243,6 +226,8 @@ impl Hub {
         self.peerings.watch.ready().await;
         self.profiles.ready().await;
         self.clusters.ready().await;
+        self.placements.ready().await;
+        self.decisions.ready().await;
         self.addons.ready().await;
         self.members.ready().await;
         self.exports.watch.ready().await;
@@ -256,6 +241,8 @@ impl Hub {
             ("peerings", self.peerings.watch.state()),
             ("profiles", self.profiles.state()),
             ("managedclusters", self.clusters.state()),
+            ("placements", self.placements.state()),
+            ("placementdecisions", self.decisions.state()),
             ("managedclusteraddons", self.addons.state()),
             ("peermembers", self.members.state()),
             ("peerexports", self.exports.watch.state()),
@@ -282,9 +269,18 @@ impl Hub {
             self.links.of_peering(name),
             self.works.of_peering(name),
         );
+        let placement = peering.as_ref().and_then(|peering| self.placement(&peering.spec));
         let mut concerned: BTreeSet<String> = peering
             .iter()
             .flat_map(|peering| peering.spec.members.iter().map(|member| member.cluster.clone()))
+            .chain(placement.iter().flatten().cloned())
+            .chain(
+                self.clusters
+                    .store
+                    .state_filter(is_hub)
+                    .iter()
+                    .map(|cluster| cluster.name_any()),
+            )
             .collect();
         concerned.extend(exports.iter().filter_map(|export| export.namespace()));
         concerned.extend(links.iter().filter_map(|link| link.namespace()));
@@ -298,6 +294,8 @@ impl Hub {
                 .into_iter()
                 .map(|name| (name.clone(), self.cluster(&name)))
                 .collect(),
+            claims: self.claims(name, &links),
+            placement,
             peering,
             exports,
             links,
@@ -306,31 +304,84 @@ impl Hub {
         }
     }
 
+    /// What the Placement of a Peering has decided.
+    fn placement(&self, peering: &PeeringSpec) -> Option<BTreeSet<String>> {
+        let reference = peering.placement_ref.as_ref()?;
+        self.placements.get(Some(&reference.namespace), &reference.name)?;
+        let decisions = self.decisions.store.state_filter(|decision: &PlacementDecision| {
+            decision.namespace().as_ref() == Some(&reference.namespace)
+                && decision.labels().get(ocm::PLACEMENT_LABEL) == Some(&reference.name)
+        });
+        let decided = decisions.iter().filter_map(|decision| decision.status.as_ref());
+        let clusters = decided.flat_map(|status| &status.decisions);
+        Some(clusters.map(|decision| decision.cluster_name.clone()).collect())
+    }
+
+    /// Targets of other Peerings, except where a link of this one was there first.
+    fn claims(&self, name: &str, ours: &[Arc<PeerLink>]) -> BTreeMap<Claim, String> {
+        let age = |link: &PeerLink| (link.creation_timestamp().map(|at| at.0), link.spec.peering.clone());
+        let mut oldest: BTreeMap<Claim, _> = BTreeMap::new();
+        for link in ours {
+            let age = age(link);
+            let known = oldest.entry(claim(&link.spec)).or_insert_with(|| age.clone());
+            *known = age.min(known.clone());
+        }
+        let others = self
+            .links
+            .watch
+            .store
+            .state_filter(|link: &PeerLink| link.spec.peering != name);
+        let others = self.links.recent.over(others, |link| link.spec.peering != name);
+        let first = others.iter().filter_map(|link| {
+            let claim = claim(&link.spec);
+            let later = oldest.get(&claim).is_some_and(|ours| *ours < age(link));
+            (!later).then(|| (claim, link.spec.peering.clone()))
+        });
+        first.collect()
+    }
+
     /// What is known about one cluster.
     pub(crate) fn cluster(&self, name: &str) -> Cluster {
         let managed = self
             .clusters
             .get(None, name)
             .filter(|cluster| cluster.meta().deletion_timestamp.is_none());
-        let opted_out = |cluster: &PartialObjectMeta<ManagedCluster>| {
-            cluster.annotations().contains_key(ocm::DISABLE_INSTALL_ANNOTATION)
-        };
+        let opted_out = |cluster: &ManagedCluster| cluster.annotations().contains_key(ocm::DISABLE_INSTALL_ANNOTATION);
         let addon = self.addon(name);
         let member = self.members.get(Some(name), name);
+        let member = member.as_deref();
+        let status = member.and_then(|member| member.status.clone()).unwrap_or_default();
         Cluster {
             managed: managed.is_some(),
-            opted_out: managed.is_some_and(|cluster| opted_out(&cluster)),
-            addon: addon.map(|addon| Addon {
-                leaving: addon.meta().deletion_timestamp.is_some(),
-                namespace: addon.status.as_ref().and_then(|status| status.namespace.clone()),
-            }),
-            public_key: member.and_then(|member| member.status.as_ref()?.public_key.clone()),
+            opted_out: managed.as_deref().is_some_and(opted_out),
+            is_hub: managed.as_deref().is_some_and(is_hub),
+            api_server: managed.as_deref().and_then(api_server),
+            addon: addon.as_deref().map(Addon::of),
+            confirmed: member.and_then(|member| member.annotations().get(names::CONFIRM_KEY_ANNOTATION).cloned()),
+            public_key: status.public_key,
+            previous_public_key: status.previous_public_key,
         }
     }
 
     /// The `ManagedClusterAddOn` of a cluster.
     pub(crate) fn addon(&self, cluster: &str) -> Option<Arc<ManagedClusterAddOn>> {
         self.addons.get(Some(cluster), names::ADDON)
+    }
+
+    /// What the metrics tell of.
+    pub(crate) fn fleet(&self) -> Fleet {
+        let alive = |addon: &ManagedClusterAddOn| {
+            let conditions = addon.status.as_ref().map(|status| status.conditions.as_slice());
+            conditions.is_some_and(|conditions| is_true(conditions, ocm::condition::AVAILABLE))
+        };
+        let addons = self.addons.store.state().into_iter();
+        Fleet {
+            links: self.links.watch.store.state(),
+            peerings: self.peerings.watch.store.state(),
+            agents: addons
+                .map(|addon| (addon.namespace().unwrap_or_default(), alive(&addon)))
+                .collect(),
+        }
     }
 
     /// Whether a cluster still has links that its agent must withdraw.
@@ -342,41 +393,4 @@ impl Hub {
             .iter()
             .any(|link| link.namespace().as_deref() == Some(cluster))
     }
-}
-
-/// Watches a kind whose objects carry the label of their Peering.
-fn labelled<K>(
-    client: &kube::Client,
-    tasks: &TaskTracker,
-    token: &CancellationToken,
-    name: &'static str,
-    queues: &Queues,
-) -> Kind<K>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + Debug
-        + DeserializeOwned
-        + Send
-        + Sync
-        + 'static,
-{
-    let recent = Arc::new(Recent::<K>::default());
-    let (seen, queues) = (recent.clone(), queues.clone());
-    let config = watcher::Config::default().labels(names::PEERING_LABEL);
-    let watch = watch(
-        tasks,
-        token,
-        name,
-        Api::all(client.clone()),
-        config,
-        move |object: &K| {
-            seen.seen(object);
-            queues.leaving.add(object.namespace().unwrap_or_default());
-            if let Some(peering) = label(object) {
-                queues.peerings.add(peering.to_owned());
-            }
-        },
-    );
-    Kind { watch, recent }
 }

@@ -1,7 +1,10 @@
 //! What happens when anything about a Peering changes. Read top to bottom: [`hub`] watches and takes a snapshot, [`decide`]
-//! turns it into a list of changes (pure, over `exchange`), [`write`] carries the changes out, one request each.
+//! turns it into a list of changes (pure, over `exchange`), [`write`] carries the changes out, one request each. Beside that,
+//! [`events`] tells transitions and [`metrics`] how things stand.
 mod decide;
+mod events;
 mod hub;
+pub(crate) mod metrics;
 mod write;
 
 use std::{sync::Arc, time::Duration};
@@ -56,7 +59,7 @@ async fn pass(hub: &Hub, name: &str) -> Result<Outcome, PeeringError> {
     let (total, mut failed, mut first) = (changes.len(), 0, None);
     for change in changes {
         let text = change.to_string();
-        match write::write(hub, change).await {
+        match write::write(hub, name, change).await {
             Ok(()) => tracing::info!(peering = name, change = text, "wrote"),
             Err(error) => {
                 failed += 1;

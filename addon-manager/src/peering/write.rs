@@ -1,4 +1,4 @@
-//! Carries out one change: one request to the hub's API server.
+//! Carries out one change of a Peering: one request to the hub's API server.
 use addon_framework::runtime::{conditions, write as request};
 use kube::{
     Api,
@@ -10,7 +10,7 @@ use peering_api::{
         ManagedClusterAddOn, ManifestWork,
         work::{ManifestWorkSpec, Workload},
     },
-    peering::{LinkCounts, PeerExport, PeerLink, Peering, rfc3339},
+    peering::{PeerExport, PeerLink, Peering, PeeringStatus, rfc3339},
 };
 use serde_json::{Map, Value, json};
 
@@ -19,7 +19,8 @@ use super::{decide::Change, hub::Hub};
 /// Field manager of everything that this controller applies.
 const MANAGER: &str = "peering-manager";
 
-pub(crate) async fn write(hub: &Hub, change: Change) -> Result<(), kube::Error> {
+/// Carries out one change that concerns the Peering of that name.
+pub(crate) async fn write(hub: &Hub, peering: &str, change: Change) -> Result<(), kube::Error> {
     let client = hub.client.clone();
     match change {
         Change::PeeringFinalizer(peering, on) => {
@@ -31,12 +32,19 @@ pub(crate) async fn write(hub: &Hub, change: Change) -> Result<(), kube::Error> 
             let api = Api::<PeerExport>::namespaced(client, &namespace);
             let mut export = PeerExport::new(&name, *spec);
             export.metadata.labels = Some(labels(&export.spec.peering));
+            // Only what was provisioned has to be removed; a finalizer where nothing is would hold up the Peering.
+            export.metadata.finalizers =
+                (!export.spec.provision.is_empty()).then(|| vec![names::WITHDRAW_FINALIZER.to_owned()]);
             hub.exports
                 .recent
                 .wrote(request::apply(&api, &name, MANAGER, &export).await?);
         }
         Change::DeleteExport(export) => {
             request::delete(&api_of(hub, export.as_ref()), export.as_ref()).await?;
+        }
+        Change::ReleaseExport(export) => {
+            let api = api_of(hub, export.as_ref());
+            request::finalizer(&api, export.as_ref(), names::WITHDRAW_FINALIZER, false).await?;
         }
         Change::ApplyLink((namespace, name), spec) => {
             let api = Api::<PeerLink>::namespaced(client, &namespace);
@@ -59,7 +67,7 @@ pub(crate) async fn write(hub: &Hub, change: Change) -> Result<(), kube::Error> 
             )
             .await?;
         }
-        Change::ApplyWork(cluster, peering, manifests) => apply_work(hub, &cluster, &peering, manifests).await?,
+        Change::ApplyWork((cluster, name), manifests) => apply_work(hub, &cluster, &name, peering, manifests).await?,
         Change::DeleteWork(work) => {
             request::delete(&api_of(hub, work.as_ref()), work.as_ref()).await?;
         }
@@ -68,13 +76,19 @@ pub(crate) async fn write(hub: &Hub, change: Change) -> Result<(), kube::Error> 
             let written =
                 conditions::apply_status(&api_of(hub, link.as_ref()), link.as_ref(), MANAGER, &status).await?;
             hub.links.recent.wrote(written);
+            let before = link.status.as_ref().map(|status| status.conditions.as_slice());
+            hub.events
+                .changed(link.as_ref(), before.unwrap_or_default(), &conditions);
         }
-        Change::PeeringStatus(peering, counts, next, conditions) => {
-            let status = peering_status(counts, next, &json!(conditions));
+        Change::PeeringStatus(peering, status) => {
             let api = Api::<Peering>::all(client);
+            let fields = peering_status(&status);
             hub.peerings
                 .recent
-                .wrote(conditions::apply_status(&api, peering.as_ref(), MANAGER, &status).await?);
+                .wrote(conditions::apply_status(&api, peering.as_ref(), MANAGER, &fields).await?);
+            let before = peering.status.as_ref().map(|status| status.conditions.as_slice());
+            hub.events
+                .changed(peering.as_ref(), before.unwrap_or_default(), &status.conditions);
         }
     }
     Ok(())
@@ -109,10 +123,15 @@ async fn create_addon(api: &Api<ManagedClusterAddOn>) -> Result<(), kube::Error>
     }
 }
 
-async fn apply_work(hub: &Hub, cluster: &str, peering: &str, manifests: Vec<Value>) -> Result<(), kube::Error> {
-    let name = names::work_name(peering);
+async fn apply_work(
+    hub: &Hub,
+    cluster: &str,
+    name: &str,
+    peering: &str,
+    manifests: Vec<Value>,
+) -> Result<(), kube::Error> {
     let mut work = ManifestWork::new(
-        &name,
+        name,
         ManifestWorkSpec {
             workload: Workload { manifests },
             ..ManifestWorkSpec::default()
@@ -122,17 +141,19 @@ async fn apply_work(hub: &Hub, cluster: &str, peering: &str, manifests: Vec<Valu
     let api = Api::namespaced(hub.client.clone(), cluster);
     hub.works
         .recent
-        .wrote(request::apply(&api, &name, MANAGER, &work).await?);
+        .wrote(request::apply(&api, name, MANAGER, &work).await?);
     Ok(())
 }
 
-fn peering_status(counts: LinkCounts, next: Option<jiff::Timestamp>, conditions: &Value) -> Map<String, Value> {
-    let mut status = Map::from_iter([
-        ("links".to_owned(), json!(counts)),
-        ("conditions".to_owned(), conditions.clone()),
+/// What of a Peering's status is applied; empty lists have to be stated, or their last entries would stay.
+fn peering_status(status: &PeeringStatus) -> Map<String, Value> {
+    let mut fields = Map::from_iter([
+        ("links".to_owned(), json!(status.links)),
+        ("members".to_owned(), json!(status.members)),
+        ("conditions".to_owned(), json!(status.conditions)),
     ]);
-    if let Some(next) = next {
-        status.insert("nextExpiration".to_owned(), rfc3339(next).into());
+    if let Some(next) = &status.next_expiration {
+        fields.insert("nextExpiration".to_owned(), rfc3339(next.0).into());
     }
-    status
+    fields
 }

@@ -1,9 +1,15 @@
 //! `PeerExport`: the source half of one artefact of one peering, in the source's cluster namespace.
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::ArtefactKind;
+use super::{
+    ArtefactKind,
+    profile::ObjectTemplate,
+    source::{Input, Refresh},
+};
 
 /// What a source cluster has to hand over, and to whom. Made by the manager; the source's agent fills in the status.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -43,8 +49,36 @@ pub struct PeerExportSpec {
     pub kind: ArtefactKind,
     /// Whether the content is sealed to each recipient.
     pub confidential: bool,
-    /// The object to read.
-    pub source: ObjectSource,
+    /// Values of the profile's parameters for the source cluster.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, String>,
+    /// Objects that the agent applies first and removes last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub provision: Vec<ObjectTemplate>,
+    /// What the content is made from. Names are resolved where they do not depend on other inputs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["as".into()]))]
+    pub inputs: Vec<Input>,
+    /// CEL: nothing is handed over before it is true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_when: Option<String>,
+    /// Keys and values of the content, as texts with expressions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub payload: BTreeMap<String, String>,
+    /// When tokens and certificates are renewed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<Refresh>,
+    /// The API server of the source cluster, as the hub knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_server: Option<ApiServer>,
+    /// CA certificates (PEM) that are handed over instead of what the source holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_override: Option<String>,
+    /// The highest revision that a destination has reported: the next one must be higher.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision_floor: Option<i64>,
     /// For whom the content is meant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 250))]
@@ -52,22 +86,15 @@ pub struct PeerExportSpec {
     pub recipients: Vec<Recipient>,
 }
 
-/// An object on the source cluster, all names resolved.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// How an API server is reached.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ObjectSource {
-    /// Group and version.
-    pub api_version: String,
-    /// Kind.
-    pub kind: String,
-    /// Namespace on the source cluster.
-    pub namespace: String,
-    /// Name on the source cluster.
-    pub name: String,
-    /// Keys that are read. Empty: all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[x_kube(merge_strategy = ListMerge::Set)]
-    pub keys: Vec<String>,
+pub struct ApiServer {
+    /// Its URL.
+    pub url: String,
+    /// Its CA certificates, in PEM form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_bundle: Option<String>,
 }
 
 /// One destination of the content.
@@ -82,6 +109,10 @@ pub struct Recipient {
     /// Public key of the destination's agent (base64), once it has published one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
+    /// What the destination wants to have signed (PEM), for an artefact with a certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16384))]
+    pub certificate_request: Option<String>,
 }
 
 /// What the source's agent published.
@@ -94,9 +125,15 @@ pub struct PeerExportStatus {
     /// Keyed hash of the content; only the source's agent holds the key, so nobody can test guesses against it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_hash: Option<String>,
+    /// Keyed hash of what tokens and certificates were made from: while it stays, they are kept until they are to be renewed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs_hash: Option<String>,
     /// When the content expires, where that can be told from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
+    /// When tokens and certificates in the content are renewed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renew_after: Option<Time>,
     /// The sealed content, one envelope a link.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["link".into()]))]
@@ -104,7 +141,7 @@ pub struct PeerExportStatus {
     /// The plain envelope of a public artefact (base64), the same for all links.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_envelope: Option<String>,
-    /// `SourceReady`.
+    /// `SourceReady` and, while the export goes away, `Withdrawn`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -118,6 +155,15 @@ pub struct SealedEnvelope {
     pub link: String,
     /// Fingerprint of the key that it is sealed to.
     pub recipient_fingerprint: String,
+    /// Fingerprint of the source's key that it is authenticated with.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub sender_fingerprint: String,
+    /// Revision of its content, where it differs from recipient to recipient (certificates).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<i64>,
+    /// SHA-256 of the request that was signed, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_hash: Option<String>,
     /// The envelope (base64).
     pub data: String,
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{ArtefactKind, DeletionPolicy, OnConflict, TargetKind};
+use super::{ArtefactKind, DeletionPolicy, OnConflict, deliver::ObjectRef, probe::Probe, wire::Wire};
 
 /// One artefact on its way from one cluster to another. Made by the manager; the destination's agent fills in the status.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -53,8 +54,60 @@ pub struct PeerLinkSpec {
     pub from: LinkEnd,
     /// The cluster that receives.
     pub to: LinkEnd,
+    /// Values of the profile's parameters for the destination cluster.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, String>,
+    /// Name of the Secret or `ConfigMap` in the agent's namespace that brings the envelope.
+    pub carrier: String,
+    /// The certificate that the destination has to ask for, where the artefact holds one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateSubject>,
     /// What is written on the receiving cluster.
     pub target: Target,
+    /// The object that the link wrote before its target got another name: it is removed once the new one stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<ObjectRef>,
+    /// What is changed in consumers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub wire: Vec<Wire>,
+    /// Objects that the link has changed or applied in consumers before and no longer does: what it left there is taken back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub unwire: Vec<FormerConsumer>,
+    /// What proves that the delivered thing works.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub probes: Vec<Probe>,
+    /// How long a CA certificate stays after its source has dropped it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlap: Option<String>,
+}
+
+/// An object that a link wired before and no longer does.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FormerConsumer {
+    /// The object.
+    #[serde(flatten)]
+    pub object: ObjectRef,
+    /// Whether the link has applied it, so that it is deleted, and not only changed in it.
+    #[serde(default)]
+    pub applied: bool,
+}
+
+/// The subject of a certificate, all names resolved.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateSubject {
+    /// Common name: the user's name.
+    pub common_name: String,
+    /// Organisations: the user's groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub organizations: Vec<String>,
+    /// DNS names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns_names: Vec<String>,
 }
 
 /// One end of a link.
@@ -66,24 +119,31 @@ pub struct LinkEnd {
     /// Public key of its agent (base64), once it has published one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
+    /// The key before it, while envelopes by it may still be under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_public_key: Option<String>,
 }
 
 /// What is written on the receiving cluster, all names resolved.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Target {
-    /// Kind of the object.
-    pub kind: TargetKind,
-    /// Namespace, which must exist.
-    pub namespace: String,
-    /// Name.
-    pub name: String,
+    /// The object.
+    #[serde(flatten)]
+    pub object: ObjectRef,
     /// Type of a Secret. Default: the type of the source Secret.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub type_: Option<String>,
     /// Key under which the certificates of a CA bundle stand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// Keys and values of the object's data, as texts with expressions over `payload`. Empty: the payload as it is.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub data: BTreeMap<String, String>,
+    /// The object of any other kind, its strings being texts with expressions over `payload`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::object_template")]
+    pub template: Option<Value>,
     /// Labels besides our own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -111,7 +171,17 @@ pub struct PeerLinkStatus {
     /// SHA-256 fingerprints of the CA certificates that this link brought.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ca_fingerprints: Vec<String>,
-    /// `Delivered` and, while the link goes away, `Withdrawn` by the agent; `SourceReady` and `Ready` by the manager.
+    /// Until when CA certificates that their sources have dropped are kept at the latest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlap_until: Option<Time>,
+    /// What the destination wants to have signed (PEM). Its key never leaves the destination.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16384))]
+    pub certificate_request: Option<String>,
+    /// The objects in which this link has changed something, or that it has applied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wired: Vec<ObjectRef>,
+    /// `Delivered`, `Wired`, `Trusted`, `Fresh`, `Connected` and, while the link goes away, `Withdrawn` by the agent; `SourceReady` and `Ready` by the manager.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

@@ -37,12 +37,20 @@ pub struct PeerMemberStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub public_key: Option<String>,
+    /// The public key before it, while envelopes that are sealed to it or by it may still be under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub previous_public_key: Option<String>,
     /// Fingerprint of the public key, to be compared by people on both ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
     /// Version of the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_version: Option<String>,
+    /// The API groups that the cluster serves, as the agent found them at its start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub api_groups: Vec<String>,
     /// `Ready`: the agent runs and its key pair exists.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

@@ -4,13 +4,18 @@
 //! [`PeerLink`]: `SourceReady` and `Ready` are the manager's, since only the hub sees both ends of a link.
 // `printcolumn(…)` repeats its keys, which clippy takes for a doubled attribute.
 #![allow(clippy::duplicated_attributes)]
+mod deliver;
 mod export;
 mod link;
 mod member;
 #[allow(clippy::module_inception)]
 mod peering;
+mod probe;
 mod profile;
 pub mod reasons;
+mod schema;
+mod source;
+mod wire;
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -19,15 +24,28 @@ use k8s_openapi::{
 };
 use kube::CustomResourceExt;
 
+use self::schema::{
+    any_value, duration_schema, label_map, object_template, optional_duration_schema, parameter_values, texts,
+};
 pub use self::{
-    export::{ObjectSource, PeerExport, PeerExportSpec, PeerExportStatus, Recipient, SealedEnvelope},
-    link::{LinkEnd, PeerLink, PeerLinkSpec, PeerLinkStatus, Target},
+    deliver::{DeletionPolicy, Deliver, ObjectRef, OnConflict},
+    export::{ApiServer, PeerExport, PeerExportSpec, PeerExportStatus, Recipient, SealedEnvelope},
+    link::{CertificateSubject, FormerConsumer, LinkEnd, PeerLink, PeerLinkSpec, PeerLinkStatus, Target},
     member::{PeerMember, PeerMemberSpec, PeerMemberStatus},
-    peering::{LinkCounts, Member, Peering, PeeringSpec, PeeringStatus, Topology},
-    profile::{
-        Artefact, ArtefactKind, DeletionPolicy, Deliver, ExchangeProfile, ExchangeProfileSpec, Flow, Input, OnConflict,
-        Parameter, TargetKind,
+    peering::{
+        CaOverride, KnownMember, LinkCounts, Member, Peering, PeeringSpec, PeeringStatus, PlacementRef, Role, Topology,
+        Trust,
     },
+    probe::{ApiAuthProbe, ExpiryProbe, HttpProbe, ObjectProbe, Probe, TlsProbe},
+    profile::{
+        Artefact, ArtefactKind, ExchangeProfile, ExchangeProfileSpec, ExchangeProfileStatus, Flow, ObjectTemplate,
+        Parameter,
+    },
+    source::{
+        CaSigner, CertificateInput, CertificateUsage, Empty, EndpointInput, Input, Named, Refresh, Selector,
+        ServicePort, Signer, TokenRequestInput,
+    },
+    wire::{AddToList, Annotate, SetField, Wire},
 };
 
 /// The CRDs of all our kinds, in the order in which `manifests/crds` lists them.

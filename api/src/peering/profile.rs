@@ -1,12 +1,24 @@
-//! `ExchangeProfile`: what is exchanged. Profiles are data: adding a storage vendor needs no Rust.
+//! `ExchangeProfile`: what is exchanged. Profiles are data: adding a storage vendor or a mesh needs no Rust.
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use serde_json::Value;
+
+use super::{
+    deliver::Deliver,
+    object_template,
+    probe::Probe,
+    source::{Input, Refresh},
+    wire::Wire,
+};
 
 /// What is exchanged between the members of a [`Peering`](super::Peering).
 ///
-/// Texts may hold `${ expression }`, where the expression is CEL over `params`, `source`, `destination` and `peering`.
+/// Texts may hold `${ expression }`, where the expression is CEL. On the source it sees `params`, `source`, `peering` and
+/// the `inputs`; in names of the target also `destination`; on the destination also `payload` and `target`.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "peering.open-cluster-management.io",
@@ -14,56 +26,99 @@ use std::collections::BTreeMap;
     kind = "ExchangeProfile",
     shortname = "xprofile",
     category = "orchestrator",
+    status = "ExchangeProfileStatus",
     doc = "What is exchanged between the members of a Peering.",
     printcolumn(name = "Artefacts", type_ = "string", json_path = ".spec.artefacts[*].name"),
+    printcolumn(
+        name = "Accepted",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Accepted\")].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Accepted\")].reason"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ExchangeProfileSpec {
     /// Values that a Peering or one of its members may set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 32))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub parameters: Vec<Parameter>,
     /// The things that are handed over.
-    #[schemars(length(min = 1, max = 32))]
+    #[schemars(length(min = 1, max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     pub artefacts: Vec<Artefact>,
 }
 
-/// A named value that expressions see as `params.<name>`.
+/// What the manager found in a profile.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+pub struct ExchangeProfileStatus {
+    /// `Accepted`: every expression of the profile can be evaluated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+}
+
+/// A named value that expressions see as `params.<name>`.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.default) || !has(self.required) || !self.required")
+    .message("a parameter with a default is never required: remove 'default' or 'required: true'"))]
 pub struct Parameter {
     /// Name, as used in expressions.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-zA-Z_][a-zA-Z0-9_]*$"))]
     pub name: String,
-    /// Value where neither the Peering nor the member sets one. Without a default the parameter is required.
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub description: Option<String>,
+    /// Value where neither the Peering nor the member sets one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]
     pub default: Option<String>,
+    /// Whether a value must be set. Default: yes, if there is no default. A value that is neither set nor required is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub required: Option<bool>,
 }
 
 /// One thing that goes from a source to a destination.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.kind != 'CABundle' || self.deliver.kind == 'ConfigMap'")
         .message("a CABundle holds public certificates and is delivered as a ConfigMap: set deliver.kind to ConfigMap"),
-    validation = Rule::new("self.kind != 'Secret' || self.deliver.kind == 'Secret'")
-        .message("a Secret artefact must be delivered as a Secret: set deliver.kind to Secret"),
-    validation = Rule::new("self.kind != 'Secret' || self.inputs.all(input, input.kind == 'Secret')")
-        .message("a Secret artefact copies a Secret: set the kind of its input to Secret"),
-    validation = Rule::new("self.kind != 'Secret' || self.confidential")
-        .message("a Secret artefact is always confidential: remove 'confidential: false'"),
     validation = Rule::new("self.kind != 'CABundle' || !self.confidential")
-        .message("a CABundle artefact is public, since destinations unite it with their own: set 'confidential: false'")
+        .message("a CABundle artefact is public, since destinations unite it with their own: set 'confidential: false'"),
+    validation = Rule::new("self.kind != 'CABundle' || !has(self.inputs) || self.inputs.all(i, !has(i.tokenRequest) && !has(i.certificate))")
+        .message("a CABundle is made of certificates that stand in objects: remove tokenRequest and certificate inputs"),
+    validation = Rule::new("self.kind != 'CABundle' || !has(self.deliver.data) && !has(self.deliver.template)")
+        .message("a CABundle is delivered as it is: remove deliver.data and deliver.template"),
+    validation = Rule::new("self.kind == 'CABundle' || !has(self.deliver.key)")
+        .message("deliver.key names the key of a CABundle: use deliver.data for other artefacts"),
+    validation = Rule::new("self.confidential || !has(self.inputs) || self.inputs.all(i, !has(i.kind) || i.kind != 'Secret')")
+        .message("what is made of a Secret is confidential: remove 'confidential: false', or read a ConfigMap"),
+    validation = Rule::new("self.confidential || !has(self.inputs) || self.inputs.all(i, !has(i.tokenRequest) && !has(i.certificate))")
+        .message("tokens and certificates are confidential: remove 'confidential: false'"),
+    validation = Rule::new("self.confidential || self.deliver.kind != 'Secret'")
+        .message("what is delivered as a Secret is confidential: remove 'confidential: false', or deliver a ConfigMap"),
+    validation = Rule::new("!self.confidential || self.deliver.kind != 'ConfigMap'")
+        .message("a ConfigMap is readable by many: set 'confidential: false', or deliver a Secret"),
+    validation = Rule::new("(has(self.inputs) && size(self.inputs) > 0) || (has(self.payload) && size(self.payload) > 0)")
+        .message("an artefact needs something to hand over: set inputs or payload"),
+    validation = Rule::new("!has(self.inputs) || size(self.inputs.filter(i, has(i.certificate))) <= 1")
+        .message("an artefact holds one certificate at most: make a second artefact of the other one")
 )]
 pub struct Artefact {
     /// Name within the profile.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub name: String,
-    /// How the content of the inputs becomes the content of the target.
+    /// How the content becomes the target.
+    #[serde(default)]
     pub kind: ArtefactKind,
     /// Between whom it flows.
     #[serde(default)]
@@ -71,24 +126,61 @@ pub struct Artefact {
     /// Whether it is sealed to its recipient. Public artefacts stand readable on the hub.
     #[serde(default = "yes")]
     pub confidential: bool,
-    /// Objects on the source cluster that it is made from.
-    #[schemars(length(min = 1, max = 1))]
+    /// Objects that the source's agent applies first and removes last, such as a claim that makes a credential.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub provision: Vec<ObjectTemplate>,
+    /// What the content is made from, on the source cluster. A later input may use earlier ones in its names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["as".into()]))]
     pub inputs: Vec<Input>,
+    /// CEL over `inputs` and `params`: nothing is handed over before it is true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub ready_when: Option<String>,
+    /// Keys and values of the content, as texts with expressions. Default: the data of the only input.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "super::texts")]
+    pub payload: BTreeMap<String, String>,
     /// What is written on the destination cluster.
     pub deliver: Deliver,
+    /// What is changed in consumers on the destination cluster once the target stands, and undone when the link goes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub wire: Vec<Wire>,
+    /// When tokens and certificates are renewed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh: Option<Refresh>,
+    /// What proves on the destination cluster that the delivered thing works.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub probes: Vec<Probe>,
 }
 
-fn yes() -> bool {
+/// An object to be applied, its strings being texts with expressions.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectTemplate {
+    /// The object: apiVersion, kind, metadata and whatever belongs to it.
+    #[schemars(schema_with = "object_template")]
+    pub template: Value,
+    /// Plural name of the kind in the API, for rights. Default: guessed from the kind as kubectl users would.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub resource: Option<String>,
+}
+
+pub(super) fn yes() -> bool {
     true
 }
 
 /// How inputs become a target.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ArtefactKind {
-    /// The target holds the same keys and bytes as the source Secret.
+    /// One source, one target: the target holds what the source handed over.
     #[default]
-    Secret,
+    Data,
     /// The target holds the union of the CA certificates of all members, foreign certificates in it kept.
     #[serde(rename = "CABundle")]
     CaBundle,
@@ -99,7 +191,7 @@ impl ArtefactKind {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Secret => "Secret",
+            Self::Data => "Data",
             Self::CaBundle => "CABundle",
         }
     }
@@ -108,113 +200,13 @@ impl ArtefactKind {
 /// Between whom an artefact flows.
 #[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Flow {
-    /// From every member to every other member.
+    /// Mesh: from every member to every other. Star: between hub-role members and the others, both ways.
     #[default]
     Both,
-}
-
-/// An object on the source cluster.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.apiVersion == 'v1' && self.kind in ['Secret', 'ConfigMap']")
-    .message("inputs are objects of apiVersion v1 and kind Secret or ConfigMap"))]
-pub struct Input {
-    /// Name of the input within the artefact.
-    #[serde(rename = "as")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-zA-Z_][a-zA-Z0-9_]*$"))]
-    pub alias: String,
-    /// Group and version of the object.
-    pub api_version: String,
-    /// Kind of the object.
-    pub kind: String,
-    /// Namespace on the source cluster; may hold expressions.
-    #[schemars(length(min = 1, max = 1024))]
-    pub namespace: String,
-    /// Name on the source cluster; may hold expressions.
-    #[schemars(length(min = 1, max = 1024))]
-    pub name: String,
-    /// Keys of the object's data that are read. Empty: all of them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64))]
-    #[x_kube(merge_strategy = ListMerge::Set)]
-    pub keys: Vec<String>,
-}
-
-/// What is written on the destination cluster.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Deliver {
-    /// Kind of the target.
-    pub kind: TargetKind,
-    /// Namespace on the destination cluster, which must exist; may hold expressions.
-    #[schemars(length(min = 1, max = 1024))]
-    pub namespace: String,
-    /// Name on the destination cluster; may hold expressions.
-    #[schemars(length(min = 1, max = 1024))]
-    pub name: String,
-    /// Type of a Secret target. Default: the type of the source Secret.
-    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    pub type_: Option<String>,
-    /// Key of a `CABundle` target under which the certificates stand. Default `ca-bundle.crt`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[-._a-zA-Z0-9]+$"))]
-    pub key: Option<String>,
-    /// Labels on the target, besides our own.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
-    /// What happens when the target exists and is not ours.
-    #[serde(default)]
-    pub on_conflict: OnConflict,
-    /// What happens to the target when the link is withdrawn.
-    #[serde(default)]
-    pub deletion_policy: DeletionPolicy,
-}
-
-/// Kind of a target.
-#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum TargetKind {
-    /// A `v1` Secret.
-    #[default]
-    Secret,
-    /// A `v1` `ConfigMap`.
-    ConfigMap,
-}
-
-impl TargetKind {
-    /// The name in the API.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Secret => "Secret",
-            Self::ConfigMap => "ConfigMap",
-        }
-    }
-
-    /// The plural resource name in RBAC rules.
-    #[must_use]
-    pub fn resource(self) -> &'static str {
-        match self {
-            Self::Secret => "secrets",
-            Self::ConfigMap => "configmaps",
-        }
-    }
-}
-
-/// What happens when a target exists and is not ours.
-#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum OnConflict {
-    /// It stays untouched and the link reports `TargetConflict`.
-    #[default]
-    Refuse,
-}
-
-/// What happens to a target when its link is withdrawn.
-#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum DeletionPolicy {
-    /// It is deleted (of a CA bundle: our certificates are taken out, and an empty bundle is deleted).
-    #[default]
-    Delete,
-    /// It stays as it is, without our labels.
-    Orphan,
+    /// From the members without the hub role to those with it.
+    ToHubRole,
+    /// From the members with the hub role to those without it.
+    FromHubRole,
+    /// From every member to the OCM hub itself, which must be a managed cluster of its own (`local-cluster`).
+    ToHubCluster,
 }

@@ -2,6 +2,7 @@
 use peering_api::peering::{ExchangeProfile, Peering};
 
 use super::*;
+use crate::key::{KeyPair, PublicKey};
 
 const PROFILE: &str = "
 apiVersion: peering.open-cluster-management.io/v1alpha1
@@ -11,7 +12,6 @@ spec:
   parameters: [{name: namespace, default: rook-ceph}, {name: secret}]
   artefacts:
   - name: token
-    kind: Secret
     inputs: [{as: token, apiVersion: v1, kind: Secret, namespace: '${params.namespace}', name: '${params.secret}'}]
     deliver: {kind: Secret, namespace: '${params.namespace}', name: 'peer-${source.cluster}'}
   - name: ca
@@ -32,18 +32,34 @@ fn peering(spec: &str) -> PeeringSpec {
         .spec
 }
 
-fn facts(clusters: &[&str]) -> BTreeMap<String, MemberFacts> {
-    let fact = |name: &&str| {
+/// A key of an agent, as text.
+fn key(seed: u8) -> String {
+    KeyPair::from_private(vec![seed; 32].into())
+        .unwrap()
+        .public()
+        .to_base64()
+}
+
+fn fingerprint(seed: u8) -> String {
+    PublicKey::from_base64(&key(seed)).unwrap().fingerprint()
+}
+
+fn facts(clusters: &[&str]) -> Facts {
+    let fact = |(seed, name): (u8, &&str)| {
         (
             (*name).to_owned(),
             MemberFacts {
                 managed: true,
                 installed: true,
-                public_key: Some(format!("key-{name}")),
+                public_key: Some(key(seed)),
+                ..MemberFacts::default()
             },
         )
     };
-    clusters.iter().map(fact).collect()
+    Facts {
+        members: (1..).zip(clusters).map(fact).collect(),
+        ..Facts::default()
+    }
 }
 
 fn planned(spec: &str, clusters: &[&str]) -> Plan {
@@ -65,11 +81,11 @@ fn a_pair_hands_over_both_ways_with_each_members_parameters() {
             format!(
                 "{place}: {} {} {}->{} {}/{}",
                 l.artefact,
-                l.target.kind.as_str(),
+                l.target.object.kind,
                 l.from.cluster,
                 l.to.cluster,
-                l.target.namespace,
-                l.target.name
+                l.target.object.namespace.as_deref().unwrap_or_default(),
+                l.target.object.name
             )
         })
         .collect();
@@ -83,11 +99,11 @@ fn a_pair_hands_over_both_ways_with_each_members_parameters() {
     let token = wanted
         .exports
         .values()
-        .find(|export| export.artefact == "token" && export.source.namespace == "ceph-b")
+        .find(|export| export.artefact == "token" && export.inputs[0].namespace.as_deref() == Some("ceph-b"))
         .unwrap();
-    assert_eq!(token.source.name, "s");
+    assert_eq!(token.inputs[0].name.as_deref(), Some("s"));
     assert_eq!(token.recipients.len(), 1);
-    assert_eq!(token.recipients[0].public_key.as_deref(), Some("key-a"));
+    assert_eq!(token.recipients[0].public_key.as_deref(), Some(key(1).as_str()));
     assert_eq!(token.recipients[0].link, names::link_id("p", "token", "b", "a"));
     let bundle = wanted.links.values().find(|link| link.artefact == "ca").unwrap();
     assert_eq!(bundle.target.key.as_deref(), Some(DEFAULT_BUNDLE_KEY));
@@ -108,7 +124,7 @@ fn an_unmanaged_member_is_named_and_the_others_are_served() {
 #[test]
 fn a_member_without_the_addon_is_left_out() {
     let mut facts = facts(&["a", "b"]);
-    facts.get_mut("b").unwrap().installed = false;
+    facts.members.get_mut("b").unwrap().installed = false;
     let plan = plan("p", &peering(PAIR), Some(&profile(PROFILE)), &facts);
     assert_eq!(plan.accepted.reason, "AddOnNotInstalled");
     assert!(plan.wanted.unwrap().links.is_empty());
@@ -195,5 +211,226 @@ fn a_target_must_not_be_a_source() {
 #[test]
 fn planning_does_not_depend_on_the_order_of_members() {
     let turned = "{profile: storage, parameters: {secret: s}, members: [{cluster: b, parameters: {namespace: ceph-b}}, {cluster: a}]}";
-    assert_eq!(planned(PAIR, &["a", "b"]).wanted, planned(turned, &["b", "a"]).wanted);
+    assert_eq!(planned(PAIR, &["a", "b"]).wanted, planned(turned, &["a", "b"]).wanted);
+}
+
+const MESH: &str = "{profile: storage, parameters: {secret: s}, members: [{cluster: a}, {cluster: b}, {cluster: c}]}";
+
+fn pairs(plan: &Plan, artefact: &str) -> Vec<String> {
+    let links = plan.wanted.as_ref().unwrap().links.values();
+    let mut pairs: Vec<_> = links
+        .filter(|link| link.artefact == artefact)
+        .map(|link| format!("{}>{}", link.from.cluster, link.to.cluster))
+        .collect();
+    pairs.sort();
+    pairs
+}
+
+#[test]
+fn topology_and_flow_choose_the_pairs() {
+    let mesh = MESH.replace("{cluster: a}", "{cluster: a, role: Hub}");
+    let star = mesh.replace("parameters", "topology: Star, parameters");
+    for (spec, flow, expected) in [
+        (&mesh, "Both", &["a>b", "a>c", "b>a", "b>c", "c>a", "c>b"][..]),
+        (&star, "Both", &["a>b", "a>c", "b>a", "c>a"]),
+        (&star, "ToHubRole", &["b>a", "c>a"]),
+        (&mesh, "FromHubRole", &["a>b", "a>c"]),
+        (&star, "ToHubCluster", &["a>h", "b>h", "c>h"]),
+    ] {
+        let mut facts = facts(&["a", "b", "c", "h"]);
+        facts.members.get_mut("h").unwrap().is_hub = true;
+        let profile = profile(&PROFILE.replacen("inputs", &format!("flow: {flow}\n    inputs"), 1));
+        let plan = plan("p", &peering(spec), Some(&profile), &facts);
+        assert_eq!(plan.accepted.reason, "Accepted", "{flow}: {}", plan.accepted.message);
+        assert_eq!(pairs(&plan, "token"), expected, "{flow}");
+    }
+}
+
+#[test]
+fn what_needs_a_role_or_the_hub_says_so_and_the_rest_is_served() {
+    for (flow, reason) in [("ToHubRole", "RoleConflict"), ("ToHubCluster", "HubNotManaged")] {
+        let profile = profile(&PROFILE.replacen("inputs", &format!("flow: {flow}\n    inputs"), 1));
+        let plan = plan("p", &peering(PAIR), Some(&profile), &facts(&["a", "b"]));
+        assert_eq!(plan.accepted.reason, reason);
+        assert_eq!(pairs(&plan, "ca"), ["a>b", "b>a"]);
+    }
+}
+
+#[test]
+fn members_follow_the_placement() {
+    let spec =
+        "{profile: storage, parameters: {secret: s}, members: [{cluster: a}], placementRef: {namespace: n, name: p}}";
+    let mut facts = facts(&["a", "b", "c"]);
+    let missing = plan("p", &peering(spec), Some(&profile(PROFILE)), &facts);
+    assert_eq!(
+        (missing.accepted.reason.as_str(), missing.wanted),
+        ("PlacementNotFound", None)
+    );
+    facts.placement = Some(["b".to_owned()].into());
+    let placed = plan("p", &peering(spec), Some(&profile(PROFILE)), &facts);
+    assert_eq!(pairs(&placed, "token"), ["a>b", "b>a"]);
+}
+
+#[test]
+fn a_paused_peering_changes_nothing() {
+    let plan = planned(
+        &PAIR.replace("profile: storage", "profile: storage, paused: true"),
+        &["a", "b"],
+    );
+    assert_eq!((plan.accepted.reason.as_str(), plan.wanted), ("Paused", None));
+}
+
+#[test]
+fn a_member_that_comes_back_with_another_key_must_be_confirmed() {
+    let (first, other) = (fingerprint(1), fingerprint(9));
+    let mut facts = facts(&["a", "b"]);
+    let known = |plan: &Plan| {
+        plan.known
+            .iter()
+            .map(|known| known.fingerprint.clone())
+            .collect::<Vec<_>>()
+    };
+    let run = |facts: &Facts| plan("p", &peering(PAIR), Some(&profile(PROFILE)), facts);
+    assert_eq!(known(&run(&facts)), [fingerprint(1), fingerprint(2)]);
+    facts.known = [("a".to_owned(), first.clone()), ("b".to_owned(), fingerprint(2))].into();
+    facts.members.get_mut("a").unwrap().public_key = Some(key(9));
+    let changed = run(&facts);
+    assert_eq!(changed.accepted.reason, "IdentityChanged");
+    assert!(
+        changed.accepted.message.contains(&other),
+        "{}",
+        changed.accepted.message
+    );
+    assert_eq!(known(&changed)[0], first, "the old one stays the known one");
+    let wanted = changed.wanted.unwrap();
+    let to_a = |key: Option<&String>| {
+        wanted
+            .links
+            .values()
+            .any(|link| link.to.cluster == "a" && link.to.public_key.as_ref() == key)
+    };
+    assert!(to_a(None) && !to_a(Some(&key(9))), "nothing is sealed to it");
+    facts.members.get_mut("a").unwrap().confirmed = Some(other.clone());
+    let confirmed = run(&facts);
+    assert_eq!(
+        (confirmed.accepted.reason.as_str(), known(&confirmed)[0].clone()),
+        ("Accepted", other.clone())
+    );
+    facts.members.get_mut("a").unwrap().confirmed = None;
+    facts.members.get_mut("a").unwrap().previous_public_key = Some(key(1));
+    assert_eq!(known(&run(&facts))[0], other, "a rotation names the key before it");
+    facts.members.remove("a");
+    assert_eq!(known(&run(&facts))[0], first, "who is away is not forgotten");
+}
+
+#[test]
+fn the_target_of_another_peering_is_left_to_it() {
+    let mut facts = facts(&["a", "b"]);
+    let claim = ("a".to_owned(), ObjectRef::core("Secret", "rook-ceph", "peer-b"));
+    facts.claims.insert(claim, "other".to_owned());
+    let plan = plan("p", &peering(PAIR), Some(&profile(PROFILE)), &facts);
+    assert_eq!(plan.accepted.reason, "DuplicateTarget");
+    assert!(
+        plan.accepted.message.contains("of Peering \"other\""),
+        "{}",
+        plan.accepted.message
+    );
+    assert_eq!(pairs(&plan, "token"), ["a>b"]);
+}
+
+const IDENTITY: &str = "
+apiVersion: peering.open-cluster-management.io/v1alpha1
+kind: ExchangeProfile
+metadata: {name: identity}
+spec:
+  parameters: [{name: namespace, default: apps}]
+  artefacts:
+  - name: kubeconfig
+    inputs:
+    - {as: api, endpoint: {apiServer: {}}}
+    - {as: cert, certificate: {signer: {kubernetes: {}}, commonName: 'peer-${destination.cluster}', organizations: [readers]}}
+    - {as: extra, apiVersion: example.io/v1, kind: Thing, namespace: '${params.namespace}', name: '${inputs.api.host}'}
+    - {as: pool, apiVersion: example.io/v1, kind: Pool, namespace: '${params.namespace}', name: main}
+    payload: {config: '${inputs.cert.certificate}'}
+    deliver: {kind: Secret, namespace: '${params.namespace}', name: 'access-${source.cluster}'}
+    wire:
+    - addToList: {of: pool, path: spec.peers, value: '${target.name}'}
+    - apply: {template: {apiVersion: example.io/v1, kind: Client, metadata: {name: 'c-${source.cluster}', namespace: '${params.namespace}'}}}
+    probes:
+    - object: {of: pool, healthy: 'self.status.ok'}
+";
+
+fn former(name: &str) -> FormerConsumer {
+    FormerConsumer {
+        object: ObjectRef {
+            api_version: "example.io/v1".to_owned(),
+            ..ObjectRef::core("Pool", "apps-b", name)
+        },
+        applied: false,
+    }
+}
+
+fn identity(text: &str) -> Plan {
+    let mut facts = facts(&["a", "b"]);
+    facts.members.get_mut("a").unwrap().api_server = Some(ApiServer {
+        url: "https://a:6443".to_owned(),
+        ca_bundle: None,
+    });
+    let id = names::link_id("p", "kubeconfig", "a", "b");
+    let link = LinkFacts {
+        certificate_request: Some("request".to_owned()),
+        applied_revision: Some(7),
+        carrier: Some("peering1-p".to_owned()),
+        targets: Vec::new(),
+        wired: ["main", "gone"].map(former).into(),
+    };
+    facts.links.insert(id, link);
+    let spec = "{profile: identity, members: [{cluster: a}, {cluster: b, parameters: {namespace: apps-b}}]}";
+    plan("p", &peering(spec), Some(&profile(text)), &facts)
+}
+
+#[test]
+fn both_halves_hold_what_their_side_needs() {
+    let wanted = identity(IDENTITY).wanted.unwrap();
+    let export = wanted
+        .exports
+        .values()
+        .find(|export| export.api_server.is_some())
+        .unwrap();
+    assert_eq!(
+        export.inputs[2].name.as_deref(),
+        Some("${inputs.api.host}"),
+        "only the source can tell"
+    );
+    assert_eq!(export.recipients[0].certificate_request.as_deref(), Some("request"));
+    assert_eq!(export.revision_floor, Some(7));
+    let link = wanted.links.values().find(|link| link.from.cluster == "a").unwrap();
+    assert_eq!(link.carrier, "peering1-p");
+    let subject = link.certificate.clone().unwrap();
+    assert_eq!(
+        (subject.common_name.as_str(), subject.organizations),
+        ("peer-b", vec!["readers".to_owned()])
+    );
+    let list = link.wire[0].add_to_list.as_ref().unwrap();
+    let pool = list.object.as_ref().unwrap();
+    assert_eq!(
+        (pool.to_string(), list.of.as_deref()),
+        ("Pool apps-b/main".to_owned(), None)
+    );
+    assert_eq!(list.value, "${target.name}", "the destination fills it in");
+    let client = crate::rights::place_of(link.wire[1].apply.as_ref().unwrap()).unwrap();
+    assert_eq!(client.to_string(), "Client apps-b/c-a");
+    assert_eq!(link.probes[0].object.as_ref().unwrap().object.as_ref(), Some(pool));
+    assert_eq!(link.unwire, [former("gone")], "what is still wired is not taken back");
+}
+
+#[test]
+fn what_only_the_source_sees_cannot_be_wired() {
+    let plan = identity(&IDENTITY.replacen("of: pool", "of: extra", 1));
+    assert_eq!(plan.accepted.reason, "InvalidProfile");
+    assert!(
+        plan.accepted.message.contains("wire[0].addToList.of"),
+        "{}",
+        plan.accepted.message
+    );
 }

@@ -165,9 +165,15 @@ impl Scenario {
     /// Applies the scenario's Peering with the given members.
     pub async fn peer(&self, profile: &str, members: &[&str]) -> Result<()> {
         let members: Vec<_> = members.iter().map(|cluster| json!({"cluster": cluster})).collect();
+        let spec = json!({"profile": profile, "parameters": {"namespace": self.name}, "members": members});
+        self.apply_peering(spec).await
+    }
+
+    /// Applies the scenario's Peering as a whole.
+    pub async fn apply_peering(&self, spec: serde_json::Value) -> Result<()> {
         let peering = json!({
             "apiVersion": "peering.open-cluster-management.io/v1alpha1", "kind": "Peering", "metadata": {"name": self.name},
-            "spec": {"profile": profile, "parameters": {"namespace": self.name}, "members": members},
+            "spec": spec,
         });
         let params = PatchParams::apply("scenario").force();
         self.peerings()
@@ -323,7 +329,7 @@ impl Scenario {
         self.peerings().delete(&self.name, &DeleteParams::default()).await?;
         self.await_gone(&self.peerings(), &self.name).await?;
         for side in [Side::East, Side::West] {
-            let work = names::work_name(&self.name);
+            let work = names::work_name(&self.name, 0);
             self.await_gone(&self.hub_of::<ManifestWork>(side), &work).await?;
         }
         Ok(())

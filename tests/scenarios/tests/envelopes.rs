@@ -15,7 +15,7 @@ use serde_json::json;
 /// The Secret on a managed cluster that carries the scenario's envelopes.
 async fn carrier(s: &Scenario, side: Side) -> Result<Secret> {
     let api: Api<Secret> = Api::namespaced(s.client(side), AGENT_NAMESPACE);
-    Ok(api.get(&names::carrier_name(&s.name)).await?)
+    Ok(api.get(&names::carrier_name(&s.name, 0)).await?)
 }
 
 fn id(s: &Scenario, to: Side) -> String {
@@ -31,7 +31,7 @@ async fn place(s: &Scenario, to: Side, bytes: &[u8]) -> Result<()> {
     let api: Api<Secret> = Api::namespaced(s.client(to), AGENT_NAMESPACE);
     let edit = json!({"data": {id(s, to): ByteString(bytes.to_vec())}});
     api.patch(
-        &names::carrier_name(&s.name),
+        &names::carrier_name(&s.name, 0),
         &PatchParams::default(),
         &Patch::Merge(edit),
     )

@@ -10,4 +10,5 @@ mod hub;
 mod removal;
 mod rights;
 mod secrecy;
+mod topologies;
 mod validation;

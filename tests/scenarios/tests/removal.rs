@@ -38,7 +38,7 @@ async fn a_deleted_peering_leaves_nothing_of_ours_and_everything_of_others() -> 
         s.await_gone(&s.on::<RoleBinding>(side), &names::role_name(&s.name))
             .await?;
         let carriers: Api<Secret> = Api::namespaced(s.client(side), world::AGENT_NAMESPACE);
-        s.await_gone(&carriers, &names::carrier_name(&s.name)).await?;
+        s.await_gone(&carriers, &names::carrier_name(&s.name, 0)).await?;
         ensure!(
             s.on::<Secret>(side)
                 .get_opt(scenarios::scenario::SOURCE)

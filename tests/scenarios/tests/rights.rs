@@ -11,6 +11,7 @@ use scenarios::{
     scenario::SOURCE,
     world::{AGENT_NAMESPACE, MANAGER_NAMESPACE},
 };
+use serde_json::json;
 
 struct Subject {
     user: String,
@@ -147,4 +148,132 @@ async fn an_agent_may_touch_sources_and_targets_by_name_and_loses_that_with_the_
         Ok((!may(&spoke, &agent, "get", "", "secrets", &s.name, SOURCE).await?).then_some(()))
     })
     .await
+}
+
+/// Reads and changes everything that a profile can name.
+const WIDE: &str = "
+apiVersion: peering.open-cluster-management.io/v1alpha1
+kind: ExchangeProfile
+metadata: {name: rights-table}
+spec:
+  parameters: [{name: namespace}]
+  artefacts:
+  - name: all
+    flow: ToHubRole
+    inputs:
+    - {as: named, apiVersion: v1, kind: ConfigMap, namespace: '${params.namespace}', name: named}
+    - {as: computed, apiVersion: v1, kind: Secret, namespace: '${params.namespace}', name: '${inputs.named.data.secret}'}
+    - {as: selected, apiVersion: apps/v1, kind: Deployment, namespace: '${params.namespace}', selector: {matchLabels: {app: x}}}
+    - {as: token, tokenRequest: {namespace: '${params.namespace}', serviceAccount: reader}}
+    - {as: identity, certificate: {signer: {kubernetes: {}}, commonName: 'peer:${destination.cluster}'}}
+    - {as: gateway, endpoint: {nodes: {namespace: '${params.namespace}', name: gateway}}}
+    payload: {all: '${inputs.token.token}'}
+    provision:
+    - template: {apiVersion: batch/v1, kind: Job, metadata: {name: claim, namespace: '${params.namespace}'}}
+    deliver: {kind: Secret, namespace: '${params.namespace}', name: 'from-${source.cluster}'}
+    wire:
+    - annotate: {object: {apiVersion: apps/v1, kind: Deployment, namespace: '${params.namespace}', name: consumer}, key: example.io/hash}
+    - apply: {template: {apiVersion: networking.k8s.io/v1, kind: Ingress, metadata: {name: made, namespace: '${params.namespace}'}}}
+    probes:
+    - object: {object: {apiVersion: apps/v1, kind: StatefulSet, namespace: '${params.namespace}', name: watched}, healthy: 'true'}
+";
+
+#[tokio::test]
+async fn an_agents_rights_on_its_cluster_are_those_that_its_links_name() -> Result<()> {
+    let s = Scenario::shared("rights-table").await?;
+    s.world.env.hub().apply_text(WIDE).await?;
+    s.apply_peering(json!({
+        "profile": "rights-table", "topology": "Star", "parameters": {"namespace": s.name},
+        "members": [{"cluster": "cluster1"}, {"cluster": "cluster2", "role": "Hub"}],
+    }))
+    .await?;
+    let agent = service_account(AGENT_NAMESPACE, names::AGENT);
+    let ns = s.name.as_str();
+    // The last right that the source's work brings: then all of them are there.
+    for (side, group, resource, name) in [
+        (Side::East, "apps", "deployments", ""),
+        (Side::West, "apps", "statefulsets", "watched"),
+    ] {
+        s.until("the rights to arrive", || async {
+            Ok(may(&s.client(side), &agent, "watch", group, resource, ns, name)
+                .await?
+                .then_some(()))
+        })
+        .await?;
+    }
+    let csr = "certificates.k8s.io";
+    for (side, allowed, verb, group, resource, namespace, name) in [
+        // The source.
+        (Side::East, true, "watch", "", "configmaps", ns, "named"),
+        (Side::East, false, "watch", "", "configmaps", ns, "other"),
+        (Side::East, false, "patch", "", "configmaps", ns, "named"),
+        (Side::East, true, "watch", "", "secrets", ns, "whatever-it-is-called"),
+        (Side::East, false, "patch", "", "secrets", ns, "whatever-it-is-called"),
+        (Side::East, false, "get", "", "secrets", "kube-system", ""),
+        (Side::East, true, "list", "apps", "deployments", ns, ""),
+        (Side::East, false, "list", "apps", "deployments", "kube-system", ""),
+        (Side::East, true, "create", "", "serviceaccounts/token", ns, "reader"),
+        (Side::East, false, "create", "", "serviceaccounts/token", ns, "default"),
+        (Side::East, true, "create", csr, "certificatesigningrequests", "", ""),
+        (
+            Side::East,
+            true,
+            "approve",
+            csr,
+            "signers",
+            "",
+            "kubernetes.io/kube-apiserver-client",
+        ),
+        (
+            Side::East,
+            false,
+            "approve",
+            csr,
+            "signers",
+            "",
+            "kubernetes.io/kubelet-serving",
+        ),
+        (
+            Side::East,
+            false,
+            "sign",
+            csr,
+            "signers",
+            "",
+            "kubernetes.io/kube-apiserver-client",
+        ),
+        (Side::East, true, "list", "", "nodes", "", ""),
+        (Side::East, false, "patch", "", "nodes", "", ""),
+        (Side::East, true, "get", "", "services", ns, "gateway"),
+        (Side::East, true, "delete", "batch", "jobs", ns, "claim"),
+        (Side::East, false, "delete", "batch", "jobs", ns, "other"),
+        (
+            Side::East,
+            false,
+            "create",
+            "rbac.authorization.k8s.io",
+            "rolebindings",
+            ns,
+            "",
+        ),
+        // The destination.
+        (Side::West, true, "delete", "", "secrets", ns, "from-cluster1"),
+        (Side::West, false, "get", "", "secrets", ns, "other"),
+        (Side::West, true, "patch", "apps", "deployments", ns, "consumer"),
+        (Side::West, false, "delete", "apps", "deployments", ns, "consumer"),
+        (Side::West, false, "create", "apps", "deployments", ns, "consumer"),
+        (Side::West, true, "delete", "networking.k8s.io", "ingresses", ns, "made"),
+        (Side::West, true, "watch", "apps", "statefulsets", ns, "watched"),
+        (Side::West, false, "patch", "apps", "statefulsets", ns, "watched"),
+        (Side::West, false, "create", csr, "certificatesigningrequests", "", ""),
+        (Side::West, false, "list", "", "nodes", "", ""),
+    ] {
+        let seen = may(&s.client(side), &agent, verb, group, resource, namespace, name).await?;
+        ensure!(
+            seen == allowed,
+            "{} {verb} {resource}/{name} in {namespace:?}: expected {allowed}, seen {seen}",
+            side.cluster()
+        );
+    }
+    s.withdraw().await
 }

@@ -1,6 +1,6 @@
 //! One Peering between clusters `east` and `west`, seen at every stage of its life.
 use exchange::key::KeyPair;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use peering_api::{
     ocm::{
         ManifestWork,
@@ -11,7 +11,7 @@ use peering_api::{
 use serde_json::{from_value, json};
 
 use super::*;
-use crate::peering::hub::Addon;
+use crate::peering::hub::{Addon, Cluster};
 
 fn key(seed: u8) -> KeyPair {
     KeyPair::from_private(vec![seed; 32].into()).unwrap()
@@ -20,12 +20,12 @@ fn key(seed: u8) -> KeyPair {
 fn cluster(seed: u8) -> Cluster {
     Cluster {
         managed: true,
-        opted_out: false,
         addon: Some(Addon {
-            leaving: false,
             namespace: Some("agents".into()),
+            ..Addon::default()
         }),
         public_key: Some(key(seed).public().to_base64()),
+        ..Cluster::default()
     }
 }
 
@@ -33,9 +33,9 @@ fn start() -> Observed {
     let profile: ExchangeProfile = from_value(json!({
         "apiVersion": "peering.open-cluster-management.io/v1alpha1", "kind": "ExchangeProfile", "metadata": {"name": "storage"},
         "spec": {"artefacts": [{
-            "name": "token", "kind": "Secret",
+            "name": "token", "confidential": true,
             "inputs": [{"as": "token", "apiVersion": "v1", "kind": "Secret", "namespace": "ceph", "name": "token"}],
-            "deliver": {"kind": "Secret", "namespace": "ceph", "name": "peer-${source.cluster}"},
+            "deliver": {"apiVersion": "v1", "kind": "Secret", "namespace": "ceph", "name": "peer-${source.cluster}"},
         }]},
     }))
     .unwrap();
@@ -77,7 +77,7 @@ fn play(seen: &mut Observed, changes: Vec<Change>) {
                 export.status = old.and_then(|old| seen.exports.remove(old).status.clone());
                 seen.exports.push(Arc::new(export));
             }
-            Change::DeleteExport(gone) => seen
+            Change::DeleteExport(gone) | Change::ReleaseExport(gone) => seen
                 .exports
                 .retain(|export| place(export.as_ref()) != place(gone.as_ref())),
             Change::ApplyLink((namespace, name), spec) => {
@@ -101,17 +101,18 @@ fn play(seen: &mut Observed, changes: Vec<Change>) {
                 }
             }
             Change::ReleaseLink(gone) => seen.links.retain(|link| place(link.as_ref()) != place(gone.as_ref())),
-            Change::ApplyWork(cluster, peering, manifests) => {
+            Change::ApplyWork((cluster, name), manifests) => {
                 let spec = ManifestWorkSpec {
                     workload: Workload { manifests },
                     ..ManifestWorkSpec::default()
                 };
-                let mut work = ManifestWork::new(&names::work_name(&peering), spec);
+                let mut work = ManifestWork::new(&name, spec);
                 work.metadata.namespace = Some(cluster.clone());
-                seen.works.retain(|work| work.namespace().as_ref() != Some(&cluster));
+                seen.works
+                    .retain(|work| place(work.as_ref()) != (cluster.clone(), name.clone()));
                 seen.works.push(Arc::new(work));
             }
-            Change::DeleteWork(gone) => seen.works.retain(|work| work.namespace() != gone.namespace()),
+            Change::DeleteWork(gone) => seen.works.retain(|work| place(work.as_ref()) != place(gone.as_ref())),
             Change::LinkStatus(of, conditions) => {
                 let link = seen
                     .links
@@ -124,11 +125,8 @@ fn play(seen: &mut Observed, changes: Vec<Change>) {
                     .retain(|old| conditions.iter().all(|new| new.type_ != old.type_));
                 status.conditions.extend(conditions);
             }
-            Change::PeeringStatus(_, counts, next, conditions) => {
-                let status = Arc::make_mut(seen.peering.as_mut().unwrap())
-                    .status
-                    .get_or_insert_default();
-                (status.links, status.next_expiration, status.conditions) = (Some(counts), next.map(Time), conditions);
+            Change::PeeringStatus(_, status) => {
+                Arc::make_mut(seen.peering.as_mut().unwrap()).status = Some(*status);
             }
         }
     }
@@ -150,9 +148,11 @@ fn agents(seen: &mut Observed) {
                 link: recipient.link.clone(),
                 recipient_fingerprint,
                 data: "c2VhbGVk".into(),
+                ..SealedEnvelope::default()
             })
         });
         export.status = Some(PeerExportStatus {
+            revision: Some(1),
             envelopes: envelopes.collect(),
             conditions: vec![said("SourceReady", "True", "Published")],
             ..PeerExportStatus::default()
@@ -166,6 +166,7 @@ fn agents(seen: &mut Observed) {
         } else {
             "Delivered"
         };
+        status.applied_revision = Some(1);
         status.conditions.retain(|old| old.type_ != type_);
         status.conditions.push(said(type_, "True", type_));
     }
@@ -321,7 +322,9 @@ fn a_link_without_an_agent_does_not_hold_up_its_removal() {
 #[test]
 fn an_envelope_for_an_old_key_is_not_carried() {
     let mut seen = served();
-    seen.clusters.get_mut("west").unwrap().public_key = Some(key(9).public().to_base64());
+    let west = seen.clusters.get_mut("west").unwrap();
+    west.public_key = Some(key(9).public().to_base64());
+    west.confirmed = Some(key(9).public().fingerprint());
     settle(&mut seen);
     assert_eq!((sealed(&seen, "west"), sealed(&seen, "east")), (0, 1));
     let export = seen
@@ -357,25 +360,199 @@ fn a_failing_source_shows_on_link_and_peering() {
 }
 
 #[test]
-fn a_link_that_has_to_write_another_object_is_withdrawn_first() {
+fn a_link_that_gets_another_target_is_told_what_it_wrote_before() {
     let mut seen = served();
     let profile = Arc::make_mut(seen.profile.as_mut().unwrap());
     profile.spec.artefacts[0].deliver.name = "moved-${source.cluster}".into();
     settle(&mut seen);
-    assert!(seen.links.iter().all(|link| link.metadata.deletion_timestamp.is_some()));
+    for link in &seen.links {
+        let (now, before) = (&link.spec.target.object.name, link.spec.previous.clone().unwrap().name);
+        assert!(
+            now.starts_with("moved-") && before.starts_with("peer-"),
+            "{now} {before}"
+        );
+    }
     let work = serde_json::to_string(&seen.works[0].spec).unwrap();
     assert!(
-        work.contains("\"peer-") && !work.contains("moved-"),
-        "the rights on the old object stay until it is gone: {work}"
+        work.contains("\"peer-") && work.contains("\"moved-"),
+        "rights on both: {work}"
+    );
+    assert!(decide(&seen).is_empty(), "and that is all");
+}
+
+#[test]
+fn a_consumer_that_left_the_profile_is_named_until_its_agent_has_found_it_clean() {
+    let mut seen = served();
+    let wire = |seen: &mut Observed, wire: serde_json::Value| {
+        Arc::make_mut(seen.profile.as_mut().unwrap()).spec.artefacts[0].wire = from_value(wire).unwrap();
+    };
+    let pool = json!({"apiVersion": "example.io/v1", "kind": "Pool", "namespace": "ceph", "name": "main"});
+    wire(
+        &mut seen,
+        json!([{"setField": {"object": pool, "path": "spec.peer", "value": "x"}}]),
+    );
+    settle(&mut seen);
+    wire(&mut seen, json!([]));
+    let changes = decide(&seen);
+    play(&mut seen, changes);
+    // What the agents say, and of which generation.
+    let report = |seen: &mut Observed, generation: i64, wired: bool| {
+        for link in &mut seen.links {
+            let link = Arc::make_mut(link);
+            link.metadata.generation = Some(3);
+            let status = link.status.get_or_insert_default();
+            status.wired = if wired {
+                vec![from_value(pool.clone()).unwrap()]
+            } else {
+                vec![]
+            };
+            let mut delivered = said("Delivered", "True", "Delivered");
+            delivered.observed_generation = Some(generation);
+            status.conditions.retain(|old| old.type_ != "Delivered");
+            status.conditions.push(delivered);
+        }
+        settle(seen);
+        let rights = serde_json::to_string(&seen.works[0].spec).unwrap().contains("pools");
+        (seen.links[0].spec.unwire.len(), rights)
+    };
+    assert_eq!(report(&mut seen, 2, false), (1, true), "it speaks of the spec before");
+    assert_eq!(report(&mut seen, 3, true), (1, true), "it is not clean yet");
+    assert_eq!(report(&mut seen, 3, false), (0, false));
+}
+
+#[test]
+fn a_paused_peering_writes_nothing_but_its_status_and_can_be_deleted() {
+    let mut seen = served();
+    let peering = Arc::make_mut(seen.peering.as_mut().unwrap());
+    peering.spec.paused = true;
+    peering.spec.members.pop();
+    assert_eq!(settle(&mut seen), ["status of Peering pair"]);
+    Arc::make_mut(seen.peering.as_mut().unwrap())
+        .metadata
+        .deletion_timestamp = Some(Time(seen.now));
+    settle(&mut seen);
+    agents(&mut seen);
+    settle(&mut seen);
+    assert!(seen.peering.is_none());
+}
+
+#[test]
+fn force_local_lets_the_peering_go_and_keeps_the_links_of_whom_it_cannot_reach() {
+    let mut seen = served();
+    let peering = Arc::make_mut(seen.peering.as_mut().unwrap());
+    peering.metadata.deletion_timestamp = Some(Time(seen.now));
+    settle(&mut seen);
+    assert!(seen.peering.is_some());
+    let peering = Arc::make_mut(seen.peering.as_mut().unwrap());
+    peering.metadata.annotations = Some([(names::FORCE_LOCAL_ANNOTATION.to_owned(), "true".to_owned())].into());
+    settle(&mut seen);
+    assert!(
+        seen.peering.is_none() && seen.links.len() == 2 && seen.works.len() == 2,
+        "what is to be withdrawn stays known"
     );
     agents(&mut seen);
     settle(&mut seen);
-    agents(&mut seen);
-    settle(&mut seen);
-    assert_eq!(ready(&seen), ("True".into(), "AllLinksReady".into()));
     assert!(
-        seen.links
+        seen.links.is_empty() && seen.works.is_empty(),
+        "a returning agent finishes"
+    );
+}
+
+#[test]
+fn a_source_that_has_fallen_behind_is_told_the_revision_to_exceed() {
+    let mut seen = served();
+    let west = seen
+        .links
+        .iter_mut()
+        .find(|link| link.namespace().as_deref() == Some("west"))
+        .unwrap();
+    Arc::make_mut(west).status.as_mut().unwrap().applied_revision = Some(7);
+    for export in &mut seen.exports {
+        Arc::make_mut(export).status.as_mut().unwrap().revision = Some(5);
+    }
+    settle(&mut seen);
+    let floors: Vec<_> = seen
+        .exports
+        .iter()
+        .map(|export| (export.namespace().unwrap(), export.spec.revision_floor))
+        .collect();
+    assert!(
+        floors.contains(&("east".to_owned(), Some(7))) && floors.contains(&("west".to_owned(), None)),
+        "{floors:?}"
+    );
+}
+
+#[test]
+fn a_silent_agent_leaves_open_what_became_of_its_links() {
+    let mut seen = served();
+    seen.clusters.get_mut("west").unwrap().addon.as_mut().unwrap().silent = true;
+    settle(&mut seen);
+    for link in &seen.links {
+        let conditions = link.status.clone().unwrap().conditions;
+        let ready = peering_api::peering::condition(&conditions, "Ready").unwrap();
+        assert_eq!(
+            (ready.status.as_str(), ready.reason.as_str()),
+            ("Unknown", "AgentUnreachable")
+        );
+    }
+    let status = seen.peering.as_ref().unwrap().status.clone().unwrap();
+    assert!(is_true(&status.conditions, "Degraded"));
+}
+
+#[test]
+fn large_envelopes_travel_in_works_of_their_own() {
+    let mut seen = start();
+    let profile = Arc::make_mut(seen.profile.as_mut().unwrap());
+    let mut other = profile.spec.artefacts[0].clone();
+    (other.name, other.deliver.name) = ("other".into(), "other-${source.cluster}".into());
+    profile.spec.artefacts.push(other);
+    settle(&mut seen);
+    agents(&mut seen);
+    for export in &mut seen.exports {
+        let status = Arc::make_mut(export).status.as_mut().unwrap();
+        status.envelopes[0].data = "x".repeat(exchange::carry::WORK_LIMIT - 10);
+    }
+    settle(&mut seen);
+    agents(&mut seen);
+    for export in &mut seen.exports {
+        let status = Arc::make_mut(export).status.as_mut().unwrap();
+        status.envelopes[0].data = "x".repeat(exchange::carry::WORK_LIMIT - 10);
+    }
+    settle(&mut seen);
+    let mut names: Vec<_> = seen
+        .works
+        .iter()
+        .filter(|work| work.namespace().as_deref() == Some("west"))
+        .map(|work| work.name_any())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["peering-pair", "peering1-pair"]);
+    assert!(decide(&seen).is_empty(), "and they stay there");
+}
+
+#[test]
+fn what_was_provisioned_holds_its_export_until_it_is_gone() {
+    let mut seen = start();
+    let profile = Arc::make_mut(seen.profile.as_mut().unwrap());
+    let template = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "claim", "namespace": "ceph"}});
+    profile.spec.artefacts[0].provision = vec![peering_api::peering::ObjectTemplate {
+        template,
+        resource: None,
+    }];
+    settle(&mut seen);
+    let export = Arc::make_mut(&mut seen.exports[0]);
+    export.metadata.deletion_timestamp = Some(Time(seen.now));
+    export.metadata.finalizers = Some(vec![names::WITHDRAW_FINALIZER.to_owned()]);
+    assert!(settle(&mut seen).iter().all(|change| !change.starts_with("release")));
+    Arc::make_mut(&mut seen.exports[0]).status = Some(PeerExportStatus {
+        conditions: vec![said("Withdrawn", "True", "Withdrawn")],
+        ..PeerExportStatus::default()
+    });
+    let changes = decide(&seen);
+    assert!(
+        changes
             .iter()
-            .all(|link| link.spec.target.name.starts_with("moved-"))
+            .any(|change| change.to_string().starts_with("release PeerExport")),
+        "{changes:?}"
     );
 }

@@ -52,12 +52,12 @@ impl Floor {
         let (from, to) = (Side::East, Side::West);
         let export = Copied::of(&scenario.export(ARTEFACT, from).await?, NAME)?;
         let link = Copied::of(&scenario.link(ARTEFACT, to).await?, NAME)?;
-        let work_name = names::work_name(PEERING);
+        let work_name = names::work_name(PEERING, 0);
         let work: ManifestWork = scenario.hub_of(to).get(&work_name).await?;
         let work = Copied::of(&work, to.cluster())?;
         let target_name = scenario.target_name(to);
         let mut target = Copied::of(&scenario.on::<Secret>(to).get(&target_name).await?, NAME)?;
-        let carrier_name = names::carrier_name(NAME);
+        let carrier_name = names::carrier_name(NAME, 0);
 
         // A client of its own for the watches and one for the writes, at each API server, as the product has them.
         let env = scenario.world.env;

@@ -151,7 +151,7 @@ async fn product(scenario: &Scenario) -> Result<Route> {
     let (from, to) = (Side::East, Side::West);
     let link = scenario.link(ARTEFACT, to).await?;
     let link = link.metadata.name.context("a link without a name")?;
-    let work = peering_api::names::work_name(PEERING);
+    let work = peering_api::names::work_name(PEERING, 0);
     Ok(Route::new(
         "the product",
         (scenario.on(from), SOURCE),

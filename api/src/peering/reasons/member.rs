@@ -1,0 +1,25 @@
+//! Reasons on `PeerMember`.
+use super::{READY, reasons};
+
+reasons! {
+    /// Reasons of `Ready` on a member.
+    MemberReady, &["PeerMember"], READY, by "the cluster's agent, `IdentityChanged` by the manager",
+    "does the agent run, with a key that may be used?", "" {
+        AgentRunning = True,
+            "the agent runs and has published its key",
+            "–",
+            "nothing";
+        KeyRotating = True,
+            "the agent has a new key pair and keeps the old one until everything is sealed to the new one",
+            "the key pair is being rotated",
+            "nothing; if it lasts, see which PeerLinks to and from this cluster are not ready";
+        KeyInvalid = False,
+            "Secret `token-exchange-agent-key` in the agent's namespace is malformed; it is not overwritten, and the key published before stays",
+            "edited by hand, restored wrongly",
+            "restore it, or delete it to get a new key pair";
+        IdentityChanged = False,
+            "the agent publishes another key than the one that is known of this cluster; nothing is sealed to it until that is confirmed",
+            "the cluster was reinstalled or its agent's key Secret was lost; or somebody else poses as that cluster",
+            "compare the fingerprint on the PeerMember with that in the log of the agent on the cluster itself; if they are equal, confirm the new key as the message says";
+    }
+}

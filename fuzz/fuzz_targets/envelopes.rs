@@ -1,0 +1,3 @@
+//! Fuzzes `exchange_fuzz::envelopes`.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| exchange_fuzz::envelopes(data));
