@@ -8,7 +8,7 @@
 mod artefact;
 mod collisions;
 mod members;
-mod names_check;
+pub(crate) mod names_check;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -4,7 +4,7 @@ use std::{
     sync::Arc,
 };
 
-use exchange::key::KeyRing;
+use exchange::{key::KeyRing, source::Lookup};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use peering_api::{
@@ -22,7 +22,7 @@ use crate::{
     },
     exports,
     hub::Hub,
-    spoke::{Observed, Place, Seen, User, carrier_of, input_of},
+    spoke::{Observed, Place, Seen, User, carrier_of},
 };
 
 /// What was seen.
@@ -72,7 +72,7 @@ impl Scene {
         let views: Vec<_> = self.links.iter().map(|link| LinkView::new(link)).collect();
         let current = decide::bundle::current(&context.cluster, &views, self.target());
         match current.and_then(|view| own_export(hub, view.link)) {
-            Some(export) => exports::own_share(&context.pool, &export.spec),
+            Some(export) => exports::own_share(&context.pool, &context.cluster, &export.spec),
             None => Some(OwnShare::None),
         }
     }
@@ -165,7 +165,7 @@ pub fn is_live(link: &PeerLink) -> bool {
 
 /// States what has to be watched.
 fn watch(context: &Context, hub: &Hub, place: &Place, links: &[Arc<PeerLink>]) {
-    let mut places = BTreeSet::from([place.clone()]);
+    let (mut places, mut own) = (BTreeSet::from([place.clone()]), BTreeSet::new());
     for link in links {
         let spec = &link.spec;
         places.extend(previous::place(spec));
@@ -174,11 +174,16 @@ fn watch(context: &Context, hub: &Hub, place: &Place, links: &[Arc<PeerLink>]) {
         if is_live(link) {
             places.insert(carrier_of(spec, &context.namespace));
             places.extend(prove::places(spec));
-            let own = own_export(hub, link);
-            places.extend(own.iter().flat_map(|export| &export.spec.inputs).filter_map(input_of));
+            let export = own_export(hub, link);
+            own.extend(
+                export
+                    .iter()
+                    .flat_map(|export| exports::lookups(&context.pool, &context.cluster, &export.spec)),
+            );
         }
     }
-    context.pool.want(&User::Target(place.clone()), &places);
+    own.extend(places.iter().map(Lookup::object));
+    context.pool.want_all(&User::Target(place.clone()), &own);
 }
 
 fn keys(context: &Context, links: &[Arc<PeerLink>]) -> BTreeMap<String, Key> {

@@ -7,7 +7,7 @@ pub(super) fn is_label(text: &str) -> bool {
 }
 
 /// RFC 1123 subdomain: names of most objects.
-pub(super) fn is_subdomain(text: &str) -> bool {
+pub(crate) fn is_subdomain(text: &str) -> bool {
     let label = |part: &str| {
         !part.is_empty()
             && part
