@@ -1,4 +1,5 @@
 //! What scenarios share: the product on the shared environment, and a namespace, a Peering and helpers per scenario.
+pub mod end;
 pub mod fleet;
 pub mod objects;
 pub mod scenario;
