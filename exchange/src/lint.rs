@@ -55,13 +55,21 @@ impl Display for Finding {
 ///
 /// ```
 /// # use exchange::lint::lint;
-/// # use peering_api::peering::{Artefact, ExchangeProfileSpec};
-/// let mut artefact = Artefact { name: "token".to_owned(), confidential: true, ..Artefact::default() };
-/// artefact.payload.insert("token".to_owned(), "${params.tokn}".to_owned());
-/// let profile = ExchangeProfileSpec { artefacts: vec![artefact], ..ExchangeProfileSpec::default() };
+/// # use peering_api::peering::ExchangeProfileSpec;
+/// let profile: ExchangeProfileSpec = serde_json::from_str(r#"{
+///     "parameters": [{"name": "token"}],
+///     "artefacts": [{
+///         "name": "login",
+///         "payload": {"token": "${params.tokn}"},
+///         "deliver": {"kind": "Secret", "namespace": "ns", "name": "${source.cluster}"}
+///     }]
+/// }"#)?;
 /// let findings: Vec<_> = lint(&profile).iter().map(ToString::to_string).collect();
-/// assert!(findings[0].starts_with("artefacts[0].deliver.kind: error: "), "{findings:#?}");
-/// assert!(findings.iter().any(|finding| finding.contains("payload[token]: error: ")), "{findings:#?}");
+/// assert_eq!(findings, [
+///     r#"artefacts[0].payload[token]: error: character 9: "params" has no "tokn", known: token"#,
+///     r#"parameters[0]: warning: no text uses parameter "token": use or remove it"#,
+/// ]);
+/// # Ok::<_, serde_json::Error>(())
 /// ```
 #[must_use]
 pub fn lint(profile: &ExchangeProfileSpec) -> Vec<Finding> {

@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use peering_api::{
     names,
     peering::{
-        ApiServer, Artefact, ExchangeProfileSpec, FormerConsumer, KnownMember, ObjectRef, PeerExportSpec, PeerLinkSpec, PeeringSpec,
-        Recipient,
+        ApiServer, Artefact, ExchangeProfileSpec, FormerConsumer, KnownMember, ObjectRef, PeerExportSpec, PeerLinkSpec,
+        PeeringSpec, Recipient,
         reasons::{ACCEPTED, Accepted},
     },
 };

@@ -314,10 +314,18 @@ fn message(probe: &Probe<'_>, failure: &Failure, since: Timestamp, more: usize) 
     let seen = if failure.seen.starts_with("expected ") {
         cut(&failure.seen, MAX_SEEN)
     } else {
-        format!("expected {}, seen {}", cut(probe.expected, MAX_EXPECTED), cut(&failure.seen, MAX_SEEN))
+        format!(
+            "expected {}, seen {}",
+            cut(probe.expected, MAX_EXPECTED),
+            cut(&failure.seen, MAX_SEEN)
+        )
     };
     let next = failure.next.as_deref().unwrap_or(failure.reason.next_step());
-    format!("{}: {seen}{SINCE}{since}; {}{more}", cut(probe.what, MAX_WHAT), cut(next, MAX_NEXT))
+    format!(
+        "{}: {seen}{SINCE}{since}; {}{more}",
+        cut(probe.what, MAX_WHAT),
+        cut(next, MAX_NEXT)
+    )
 }
 
 /// Stands between what was seen and since when.
@@ -541,7 +549,15 @@ mod tests {
             })
         };
         let said = |seen: &str, minute| {
-            let history = note(&History::new(at(0)), &Settings { failure_threshold: 1, ..settings() }, failure(seen), at(minute));
+            let history = note(
+                &History::new(at(0)),
+                &Settings {
+                    failure_threshold: 1,
+                    ..settings()
+                },
+                failure(seen),
+                at(minute),
+            );
             verdict(&history)
         };
         let (first, later, other) = (said("expected a, saw b", 1), said("expected a, saw b", 9), said("c", 1));

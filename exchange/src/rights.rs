@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use peering_api::{
     names,
     peering::{
-        CertificateInput, EndpointInput, FormerConsumer, Input, ObjectRef, ObjectTemplate, PeerExportSpec, PeerLinkSpec,
-        Wire,
+        CertificateInput, EndpointInput, FormerConsumer, Input, ObjectRef, ObjectTemplate, PeerExportSpec,
+        PeerLinkSpec, Wire,
     },
 };
 use serde_json::{Value, json};

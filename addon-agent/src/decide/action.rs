@@ -46,7 +46,10 @@ pub struct DataObject {
 
 impl DataObject {
     fn stands(&self, seen: &Observed) -> bool {
-        let labels = self.labels.iter().all(|(key, value)| seen.labels.get(key) == Some(value));
+        let labels = self
+            .labels
+            .iter()
+            .all(|(key, value)| seen.labels.get(key) == Some(value));
         let annotation = |key: &&str| seen.annotations.get(*key) == self.annotations.get(*key);
         let data = self.data.iter().all(|(key, value)| seen.data.get(key) == Some(value));
         let nothing_else = !self.exact || seen.data.len() == self.data.len();
@@ -66,7 +69,10 @@ impl Wanted {
     pub fn stands(&self, seen: &Observed) -> bool {
         match self {
             Self::Data(wanted) => wanted.stands(seen),
-            Self::Object(wanted) => seen.body.as_ref().is_some_and(|body| object::stands(&wanted.0, &body.0)),
+            Self::Object(wanted) => seen
+                .body
+                .as_ref()
+                .is_some_and(|body| object::stands(&wanted.0, &body.0)),
         }
     }
 

@@ -113,7 +113,10 @@ pub fn decide(group: &Group<'_>) -> Decision {
         return decision;
     }
     // While others live, nobody's reference to the bundle is broken by one that leaves.
-    let held_back = leaving.iter().find_map(|view| view.held_back()).filter(|_| live.is_empty());
+    let held_back = leaving
+        .iter()
+        .find_map(|view| view.held_back())
+        .filter(|_| live.is_empty());
     if let (Some(bundle), Some(first)) = (bundle, live.first()) {
         form(group, first, &bundle, (&live, &leaving), &mut decision);
     } else if let (Some(target), Some(last), None) = (group.target, leaving.first(), &held_back) {
@@ -176,7 +179,9 @@ fn form<'a>(
         let held = held.get(&view.link.spec.id).copied();
         take(group, view, held, &standing, &mut share, decision);
     }
-    share.certificates.extend(own_share(group.own, &standing, &share.accounted));
+    share
+        .certificates
+        .extend(own_share(group.own, &standing, &share.accounted));
     // What a withdrawn member brought leaves at once: the overlap is for those that rotate.
     for fingerprint in leaving.iter().flat_map(|view| brought_before(view)) {
         standing.retiring.insert(fingerprint.clone(), Timestamp::MIN);
@@ -333,9 +338,8 @@ fn keep(view: &LinkView<'_>, standing: &Standing, share: &mut Share<'_>) {
 
 /// This cluster's own certificates; if its source is bad, those of ours in the target that no link accounts for.
 fn own_share(own: &OwnShare, standing: &Standing, accounted: &BTreeSet<String>) -> Vec<Certificate> {
-    let unaccounted = |one: &&Certificate| {
-        standing.before.contains(&one.fingerprint) && !accounted.contains(&one.fingerprint)
-    };
+    let unaccounted =
+        |one: &&Certificate| standing.before.contains(&one.fingerprint) && !accounted.contains(&one.fingerprint);
     match own {
         OwnShare::None => vec![],
         OwnShare::Good(certificates) => certificates.clone(),

@@ -253,11 +253,16 @@ fn a_dropped_certificate_stays_for_the_overlap_and_is_told() {
     let again = run(&links, Some(&both), &OwnShare::None);
     assert_eq!(again.action, Action::None, "the end does not move");
     let mut over = both.clone();
-    over.annotations
-        .insert(names::RETIRING_ANNOTATION.into(), format!("{fingerprint}=2026-11-21T00:00:00Z"));
+    over.annotations.insert(
+        names::RETIRING_ANNOTATION.into(),
+        format!("{fingerprint}=2026-11-21T00:00:00Z"),
+    );
     let decision = run(&links, Some(&over), &OwnShare::None);
     let target = after(&decision.action, Some(&over)).unwrap();
-    assert_eq!((subjects(&target), decision.overlap_until), (vec!["CN=new".to_owned()], None));
+    assert_eq!(
+        (subjects(&target), decision.overlap_until),
+        (vec!["CN=new".to_owned()], None)
+    );
     assert!(!target.annotations.contains_key(names::RETIRING_ANNOTATION));
 }
 
@@ -272,8 +277,10 @@ fn a_retiring_certificate_ends_its_time_whatever_becomes_of_the_envelope_and_the
     assert_eq!(run(&links, Some(&both), &OwnShare::Bad).action, Action::None);
     let mut over = both.clone();
     let fingerprint = &ca::parse(old.as_bytes()).certificates[0].fingerprint;
-    over.annotations
-        .insert(names::RETIRING_ANNOTATION.into(), format!("{fingerprint}=2026-11-20T00:00:00Z"));
+    over.annotations.insert(
+        names::RETIRING_ANNOTATION.into(),
+        format!("{fingerprint}=2026-11-20T00:00:00Z"),
+    );
     let decision = run(&links, Some(&over), &OwnShare::Bad);
     assert_eq!(subjects(&after(&decision.action, Some(&over)).unwrap()), ["CN=new"]);
 }
@@ -289,7 +296,10 @@ fn a_certificate_that_comes_back_retires_no_more() {
     let decision = run(&links, Some(&both), &OwnShare::None);
     let back = after(&decision.action, Some(&both)).unwrap();
     assert_eq!(subjects(&back), ["CN=new", "CN=old"]);
-    assert!(!back.annotations.contains_key(names::RETIRING_ANNOTATION), "or its old end would count next time");
+    assert!(
+        !back.annotations.contains_key(names::RETIRING_ANNOTATION),
+        "or its old end would count next time"
+    );
 }
 
 #[test]
@@ -317,7 +327,10 @@ fn a_bundle_of_nobody_is_taken_over_with_what_is_in_it() {
     let decision = run(&links, Some(&target), &own(&pems[2]));
     let adopted = after(&decision.action, Some(&target)).unwrap();
     assert_eq!(adopted.owner(), Some(names::bundle_id("p", "ca", HERE).as_str()));
-    assert!(before(Some(&adopted)).is_empty(), "what stood there before us stays foreign");
+    assert!(
+        before(Some(&adopted)).is_empty(),
+        "what stood there before us stays foreign"
+    );
     target.immutable = true;
     let decision = run(&links, Some(&target), &own(&pems[2]));
     assert_eq!(decision.action, Action::None);
@@ -330,13 +343,19 @@ fn a_bundle_that_cannot_be_written_is_told_to_all() {
     links[0].1 = Some(public(11, &ca("more", 2035)));
     target.immutable = true;
     let decision = run(&links, Some(&target), &own(&pems[2]));
-    assert_eq!((decision.action.clone(), reason(&decision, &links[1].0)), (Action::None, "ApplyFailed".into()));
+    assert_eq!(
+        (decision.action.clone(), reason(&decision, &links[1].0)),
+        (Action::None, "ApplyFailed".into())
+    );
     target.immutable = false;
     target
         .data
         .insert("readme".into(), vec![b'x'; crate::decide::action::MAX_DATA].into());
     let decision = run(&links, Some(&target), &own(&pems[2]));
-    assert_eq!((decision.action.clone(), reason(&decision, &links[0].0)), (Action::None, "PayloadTooLarge".into()));
+    assert_eq!(
+        (decision.action.clone(), reason(&decision, &links[0].0)),
+        (Action::None, "PayloadTooLarge".into())
+    );
 }
 
 #[test]
@@ -354,9 +373,16 @@ fn the_last_link_waits_for_who_refers_to_the_bundle() {
         crate::decide::fixtures::run_views(views, Some(&target), &own(&pems[2]), &BTreeMap::new())
     };
     let decision = run(&views);
-    assert_eq!((decision.action.clone(), reason(&decision, &going[0])), (Action::None, "WithdrawFailed".into()));
+    assert_eq!(
+        (decision.action.clone(), reason(&decision, &going[0])),
+        (Action::None, "WithdrawFailed".into())
+    );
     let north = ca_link("north");
     let one_lives = [views[0], LinkView::new(&north)];
     let decision = run(&one_lives);
-    assert_eq!(reason(&decision, &going[0]), "Withdrawn", "the bundle stays, and with it the references");
+    assert_eq!(
+        reason(&decision, &going[0]),
+        "Withdrawn",
+        "the bundle stays, and with it the references"
+    );
 }

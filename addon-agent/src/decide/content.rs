@@ -39,10 +39,7 @@ pub fn scope(spec: &PeerLinkSpec, payload: &BTreeMap<String, Sensitive>, key: Op
     .into_iter()
     .collect();
     let payload = payload.iter().map(|(key, value)| (key, Value::Bytes(value.clone())));
-    let mut extra = BTreeMap::from([
-        ("target".to_owned(), target),
-        ("payload".to_owned(), payload.collect()),
-    ]);
+    let mut extra = BTreeMap::from([("target".to_owned(), target), ("payload".to_owned(), payload.collect())]);
     if let Some(key) = key {
         let key = [("key", Value::Bytes(key.clone()))].into_iter().collect();
         extra.insert("certificate".to_owned(), key);

@@ -11,7 +11,9 @@ use super::*;
 use crate::{
     decide::{
         OwnShare, Undone,
-        fixtures::{after, content, group, leaving, link, outcome, pair, reason, run, run_after, run_views, sealed, told},
+        fixtures::{
+            after, content, group, leaving, link, outcome, pair, reason, run, run_after, run_views, sealed, told,
+        },
     },
     spoke::{Observed, observed::target_of},
 };
@@ -289,14 +291,21 @@ fn texts_of_the_profile_make_the_data() {
     let spec = &mut links[0].0.spec;
     spec.parameters = [("pool".to_owned(), "rbd".to_owned())].into();
     let texts = [
-        ("all", "${peering.name} ${source.cluster} ${destination.cluster} ${params.pool}"),
+        (
+            "all",
+            "${peering.name} ${source.cluster} ${destination.cluster} ${params.pool}",
+        ),
         ("where", "${target.kind} ${target.namespace}/${target.name}"),
         ("token", "${payload.token}"),
     ];
     spec.target.data = texts.map(|(key, text)| (key.to_owned(), text.to_owned())).into();
     let decision = decide_on(&links, Some(&target));
     let made = after(&decision.action, Some(&target)).unwrap();
-    let data: BTreeMap<_, _> = made.data.iter().map(|(key, value)| (key.as_str(), value.expose())).collect();
+    let data: BTreeMap<_, _> = made
+        .data
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.expose()))
+        .collect();
     assert_eq!(
         data,
         BTreeMap::from([
@@ -374,7 +383,8 @@ fn only_what_is_nobodys_is_adopted() {
         assert_eq!(decision.action, Action::None, "{case}");
         assert_eq!(reason(&decision, &links[0].0), "TargetConflict", "{case}");
     }
-    let Report::NotDelivered(_, message) = decide_on(&links, Some(&theirs(refused[0]))).outcomes.remove(0).report else {
+    let Report::NotDelivered(_, message) = decide_on(&links, Some(&theirs(refused[0]))).outcomes.remove(0).report
+    else {
         panic!()
     };
     assert!(message.contains("would have to be deleted first"), "{message}");
@@ -434,7 +444,10 @@ fn a_target_stays_until_nobody_refers_to_it() {
             ..LinkView::new(&going)
         }];
         let decision = run_views(&views, Some(&target), &OwnShare::None, &BTreeMap::new());
-        assert_eq!((decision.action.clone(), reason(&decision, &going).as_str()), (action, said));
+        assert_eq!(
+            (decision.action.clone(), reason(&decision, &going).as_str()),
+            (action, said)
+        );
     }
 }
 
@@ -458,17 +471,33 @@ fn a_certificate_waits_for_its_key_and_has_to_belong_to_it() {
         run_views(&views, None, &OwnShare::None, &BTreeMap::new())
     };
     let waiting = run(&one, CertificateKey::Missing("no key yet"));
-    assert_eq!((&waiting.action, reason(&waiting, &one).as_str()), (&Action::None, "WaitingForEnvelope"));
+    assert_eq!(
+        (&waiting.action, reason(&waiting, &one).as_str()),
+        (&Action::None, "WaitingForEnvelope")
+    );
     let wrong = run(&one, CertificateKey::Ready(&other));
-    assert_eq!((&wrong.action, reason(&wrong, &one).as_str()), (&Action::None, "EnvelopeRejected"));
+    assert_eq!(
+        (&wrong.action, reason(&wrong, &one).as_str()),
+        (&Action::None, "EnvelopeRejected")
+    );
     assert_eq!(wrong.refused.len(), 1);
     let made = after(&run(&one, CertificateKey::Ready(&ours)).action, None).unwrap();
     assert_eq!(made.type_.as_deref(), Some("kubernetes.io/tls"));
     assert_eq!(made.data.keys().collect::<Vec<_>>(), ["tls.crt", "tls.key"]);
     assert_eq!(made.data["tls.key"], ours);
-    one.spec.target.data = [("bundle".to_owned(), "${payload['tls.crt']}${certificate.key}".to_owned())].into();
+    one.spec.target.data = [(
+        "bundle".to_owned(),
+        "${payload['tls.crt']}${certificate.key}".to_owned(),
+    )]
+    .into();
     let made = after(&run(&one, CertificateKey::Ready(&ours)).action, None).unwrap();
-    assert_eq!(made.data["bundle"].expose(), [certificate.as_bytes(), ours.expose()].concat());
+    assert_eq!(
+        made.data["bundle"].expose(),
+        [certificate.as_bytes(), ours.expose()].concat()
+    );
     let hidden = content("config", &format!("data: {certificate:?}"));
-    assert!(super::belongs(&hidden, &other).is_ok(), "what cannot be looked at is not refused");
+    assert!(
+        super::belongs(&hidden, &other).is_ok(),
+        "what cannot be looked at is not refused"
+    );
 }

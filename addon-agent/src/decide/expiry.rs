@@ -10,7 +10,9 @@ use jiff::Timestamp;
 #[must_use]
 pub fn of(content: &Content, now: Timestamp) -> Option<Timestamp> {
     let values = content.data.values();
-    let certificates: Vec<_> = values.flat_map(|value| ca::parse(value.expose()).certificates).collect();
+    let certificates: Vec<_> = values
+        .flat_map(|value| ca::parse(value.expose()).certificates)
+        .collect();
     let tokens = content.data.values().flat_map(|value| of_tokens(value.expose()));
     of_certificates(&certificates, now).into_iter().chain(tokens).min()
 }

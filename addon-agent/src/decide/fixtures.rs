@@ -144,7 +144,14 @@ pub fn run_views(
     own: &OwnShare,
     applied: &BTreeMap<String, i64>,
 ) -> Decision {
-    decide(&group(&target_of(&views[0].link.spec), views, target, own, applied, &[&pair(2)]))
+    decide(&group(
+        &target_of(&views[0].link.spec),
+        views,
+        target,
+        own,
+        applied,
+        &[&pair(2)],
+    ))
 }
 
 /// What a decision looks at, on cluster west.
@@ -206,7 +213,9 @@ fn made(wanted: &Wanted, mut object: Observed) -> Observed {
             object.type_.clone_from(type_);
             object.data.extend(data.clone());
             object.labels.extend(labels.clone());
-            object.annotations.retain(|key, _| !OUR_ANNOTATIONS.contains(&key.as_str()));
+            object
+                .annotations
+                .retain(|key, _| !OUR_ANNOTATIONS.contains(&key.as_str()));
             object.annotations.extend(annotations.clone());
         }
         Wanted::Object(body) => {

@@ -161,12 +161,7 @@ pub fn wanted(link: &PeerLink, report: &Report, stages: Stages, now: Timestamp) 
         match stage {
             Said::Nothing => {}
             Said::Gone => status.conditions.retain(|known| known.type_ != type_),
-            Said::This(verdict) => said.push(Wanted::new(
-                type_,
-                verdict.status,
-                verdict.reason,
-                verdict.message,
-            )),
+            Said::This(verdict) => said.push(Wanted::new(type_, verdict.status, verdict.reason, verdict.message)),
         }
     }
     for said in said {

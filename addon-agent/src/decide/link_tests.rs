@@ -77,10 +77,18 @@ fn stages_come_stay_and_go() {
     let first = wanted(&link, &delivery(7), all, now());
     assert_eq!(types(&first), ["Connected", "Delivered", "Trusted", "Wired"], "sorted");
     assert_eq!(first.conditions[2].status, "Unknown");
-    let parts = (first.wired.len(), first.certificate_request.is_some(), first.overlap_until.is_some());
+    let parts = (
+        first.wired.len(),
+        first.certificate_request.is_some(),
+        first.overlap_until.is_some(),
+    );
     assert_eq!(parts, (1, true, true));
     link.status = Some(first);
-    assert_eq!(status(&link, &delivery(7)), present(&link), "nothing said, nothing changed");
+    assert_eq!(
+        status(&link, &delivery(7)),
+        present(&link),
+        "nothing said, nothing changed"
+    );
     let none = Stages {
         wired: Said::Gone,
         trusted: Said::Gone,
@@ -96,7 +104,9 @@ fn stages_come_stay_and_go() {
 #[test]
 fn what_was_delivered_expires_without_arriving_again() {
     let mut link = link("a");
-    let Report::Delivered(mut delivered) = delivery(7) else { panic!() };
+    let Report::Delivered(mut delivered) = delivery(7) else {
+        panic!()
+    };
     let end = now() + SignedDuration::from_hours(1);
     delivered.expires_at = Some(end);
     let fresh = |link: &PeerLink, report: &Report, at| {
@@ -104,7 +114,11 @@ fn what_was_delivered_expires_without_arriving_again() {
         condition(&status.conditions, "Fresh").map(|said| said.reason.clone())
     };
     let waiting = Report::NotDelivered(reasons::Delivered::WaitingForEnvelope, "m".into());
-    assert_eq!(fresh(&link, &waiting, now()), None, "nothing is there that could expire");
+    assert_eq!(
+        fresh(&link, &waiting, now()),
+        None,
+        "nothing is there that could expire"
+    );
     let delivered = Report::Delivered(delivered);
     assert_eq!(fresh(&link, &delivered, now()).as_deref(), Some("Fresh"));
     link.status = Some(status(&link, &delivered));

@@ -54,7 +54,11 @@ fn expected(kind: &str) -> &'static str {
 }
 
 fn settings(probe: &Probe) -> Settings {
-    let parse = |text: &str| duration::parse(text).ok().and_then(|wait| SignedDuration::try_from(wait).ok());
+    let parse = |text: &str| {
+        duration::parse(text)
+            .ok()
+            .and_then(|wait| SignedDuration::try_from(wait).ok())
+    };
     Settings {
         interval: parse(&probe.interval).unwrap_or(SignedDuration::from_mins(10)),
         timeout: parse(&probe.timeout).unwrap_or(SignedDuration::from_secs(10)),
@@ -65,7 +69,10 @@ fn settings(probe: &Probe) -> Settings {
 
 /// The objects that probes of a link look at: what has to be watched.
 pub fn places(link: &PeerLinkSpec) -> impl Iterator<Item = Place> {
-    link.probes.iter().filter_map(|probe| object_of(probe.object.as_ref()?)).map(normal)
+    link.probes
+        .iter()
+        .filter_map(|probe| object_of(probe.object.as_ref()?))
+        .map(normal)
 }
 
 /// Whether a link has probes that go over the network.
@@ -153,7 +160,9 @@ impl Filler<'_> {
         let endpoint = endpoint.map_err(|failure| self::failure(&failure))?;
         let server_name = tls.server_name.as_ref();
         let server_name = server_name.map(|text| self.text("tls.serverName", text)).transpose()?;
-        let bundle = self.certificates("tls.ca", tls.ca.as_ref())?.or_else(|| self.bundle.cloned());
+        let bundle = self
+            .certificates("tls.ca", tls.ca.as_ref())?
+            .or_else(|| self.bundle.cloned());
         let bundle = bundle.ok_or_else(|| Failure {
             reason: Reason::ProbeFailed,
             seen: "expected CA certificates to trust, seen none".to_owned(),
@@ -198,7 +207,9 @@ impl Filler<'_> {
         let url = self.text("http.url", &http.url)?;
         let url = Url::parse(&url).map_err(|failure| self::failure(&failure))?;
         let at = url.endpoint().to_string();
-        let bundle = self.certificates("http.ca", http.ca.as_ref())?.or_else(|| self.bundle.cloned());
+        let bundle = self
+            .certificates("http.ca", http.ca.as_ref())?
+            .or_else(|| self.bundle.cloned());
         let probe = probe::Probe::Http(Http {
             verb: Verb::Get,
             url,
@@ -325,7 +336,11 @@ fn look(link: &PeerLink, probe: &ObjectProbe, place: &Place, seen: Seen) -> Opti
         Seen::Pending => return None,
         Seen::Denied => {
             let next = "the right arrives with the ManifestWork of the Peering, and the namespace must exist";
-            return failed(Reason::ProbeFailed, format!("expected to read {place}, which the agent may not"), next);
+            return failed(
+                Reason::ProbeFailed,
+                format!("expected to read {place}, which the agent may not"),
+                next,
+            );
         }
         Seen::Unknown | Seen::Absent => {
             let next = "create it or install its kind, or correct parameters or profile";
@@ -407,7 +422,12 @@ fn warn_before(link: &PeerLinkSpec) -> Option<SignedDuration> {
 pub fn fresh(link: &PeerLinkSpec, expires_at: Option<Timestamp>, now: Timestamp) -> Option<Verdict> {
     use reasons::Fresh;
     let said = |reason: Fresh, message| {
-        Some(Verdict::new(reasons::FRESH, reason.status().as_bool(), reason.as_str(), message))
+        Some(Verdict::new(
+            reasons::FRESH,
+            reason.status().as_bool(),
+            reason.as_str(),
+            message,
+        ))
     };
     let Some(end) = expires_at else {
         let asked = link.probes.iter().any(|probe| probe.expiry.is_some());
@@ -428,7 +448,10 @@ pub fn fresh(link: &PeerLinkSpec, expires_at: Option<Timestamp>, now: Timestamp)
             );
             said(Fresh::RenewalFailing, message)
         }
-        _ => said(Fresh::Fresh, format!("what cluster {from} handed over works until {end}")),
+        _ => said(
+            Fresh::Fresh,
+            format!("what cluster {from} handed over works until {end}"),
+        ),
     }
 }
 

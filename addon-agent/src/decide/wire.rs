@@ -153,7 +153,8 @@ fn places_of(wire: &[Wire]) -> BTreeSet<Place> {
 
 /// One entry with its texts filled, and the object that it changes.
 fn change(entry: &Wire, index: usize, held: &Held, scope: &Scope) -> Option<(Place, Result<Change, String>)> {
-    let failed = |field: &str, problem: String| format!("wire[{index}].{field}: {problem}; correct the ExchangeProfile");
+    let failed =
+        |field: &str, problem: String| format!("wire[{index}].{field}: {problem}; correct the ExchangeProfile");
     let value = |field: &str, value| template(value, scope).map_err(|error| failed(field, error.to_string()));
     if let Some(AddToList {
         object,
@@ -230,14 +231,7 @@ fn consumer(place: &Place, owner: &str, wanted: &[Change], seen: Seen) -> Step {
         write: plan.patch.map_or(Write::Nothing, Write::Patch),
         problem,
         left: plan.left,
-        ..Step::new(
-            place,
-            if had || done {
-                Holds::Something
-            } else {
-                Holds::Nothing
-            },
-        )
+        ..Step::new(place, if had || done { Holds::Something } else { Holds::Nothing })
     }
 }
 
@@ -367,7 +361,12 @@ pub fn may_refer_to_the_old(steps: &[Step]) -> bool {
 #[must_use]
 pub fn verdict(link: &PeerLinkSpec, steps: &[Step]) -> Said<Verdict> {
     let said = |reason: Wired, message: String| {
-        Said::This(Verdict::new(reasons::WIRED, reason.status().as_bool(), reason.as_str(), message))
+        Said::This(Verdict::new(
+            reasons::WIRED,
+            reason.status().as_bool(),
+            reason.as_str(),
+            message,
+        ))
     };
     if let Some((reason, message)) = problem(steps) {
         let more = match steps.iter().filter(|step| step.problem.is_some()).count() - 1 {

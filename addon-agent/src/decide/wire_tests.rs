@@ -91,7 +91,10 @@ fn a_name_is_added_beside_others_kept_and_taken_back_alone() {
     let foreign = seen_pool(json!(["theirs"]));
     let wired = run(&link, present(foreign.clone()));
     let object = after(&wired[0], foreign.clone());
-    assert_eq!(object["spec"]["mirroring"]["peers"]["secretNames"], json!(["theirs", "t"]));
+    assert_eq!(
+        object["spec"]["mirroring"]["peers"]["secretNames"],
+        json!(["theirs", "t"])
+    );
     assert_eq!(told(&link, &wired), (Some(true), "Wired".into()));
     assert_eq!(holding(&wired, &[]), [pool()]);
     let again = run(&link, present(object.clone()));
@@ -130,7 +133,8 @@ fn what_stands_in_the_way_is_told() {
     let failing = text(json!({"addToList": {"object": pool(), "path": POOL, "value": "${payload.gone}"}}));
     let through = text(json!({"setField": {"object": pool(), "path": "spec.mirroring.enabled.x", "value": 1}}));
     let taken = text(json!({"setField": {"object": pool(), "path": "spec.mirroring.enabled", "value": false}}));
-    let secret = text(json!({"setField": {"object": ObjectRef::core("Secret", "ns", "s"), "path": "data.x", "value": "eA=="}}));
+    let secret =
+        text(json!({"setField": {"object": ObjectRef::core("Secret", "ns", "s"), "path": "data.x", "value": "eA=="}}));
     let object = || present(seen_pool(json!([])));
     let mut broken = seen_pool(json!([]));
     broken["metadata"]["annotations"] = json!({names::WIRED_ANNOTATION: "?"});
@@ -165,7 +169,11 @@ fn the_first_of_several_problems_is_told_and_the_others_counted() {
     let Said::This(said) = verdict(&link, &run(&link, Seen::Absent)) else {
         panic!()
     };
-    assert!(said.message.contains("CephBlockPool ns/pool") && said.message.ends_with("(and 1 more)"), "{}", said.message);
+    assert!(
+        said.message.contains("CephBlockPool ns/pool") && said.message.ends_with("(and 1 more)"),
+        "{}",
+        said.message
+    );
 }
 
 #[test]
@@ -179,18 +187,31 @@ fn an_object_is_applied_as_ours_and_deleted() {
     let Write::Act(Action::Create(Wanted::Object(body))) = &made[0].write else {
         panic!("{made:?}")
     };
-    assert_eq!((&body.0["spec"], &body.0["metadata"]["labels"][names::LINK_LABEL]), (&json!({"secret": "t"}), &json!(link.id)));
+    assert_eq!(
+        (&body.0["spec"], &body.0["metadata"]["labels"][names::LINK_LABEL]),
+        (&json!({"secret": "t"}), &json!(link.id))
+    );
     let place = made[0].place.clone();
     let stands = present(body.0.clone());
     let again = run(&link, stands.clone());
-    assert_eq!((&again[0].write, told(&link, &again)), (&Write::Nothing, (Some(true), "Wired".into())));
+    assert_eq!(
+        (&again[0].write, told(&link, &again)),
+        (&Write::Nothing, (Some(true), "Wired".into()))
+    );
     assert_eq!(holding(&again, &[]), [place.bare()]);
     let mut edited = body.0.clone();
     edited["spec"]["secret"] = json!("x");
-    assert!(matches!(run(&link, present(edited))[0].write, Write::Act(Action::Apply(_))));
-    let foreign = json!({"apiVersion": "example.io/v1", "kind": "Client", "metadata": {"namespace": "ns", "name": "c"}});
+    assert!(matches!(
+        run(&link, present(edited))[0].write,
+        Write::Act(Action::Apply(_))
+    ));
+    let foreign =
+        json!({"apiVersion": "example.io/v1", "kind": "Client", "metadata": {"namespace": "ns", "name": "c"}});
     let conflict = run(&link, present(foreign.clone()));
-    assert_eq!((&conflict[0].write, told(&link, &conflict).1.as_str()), (&Write::Nothing, "WireConflict"));
+    assert_eq!(
+        (&conflict[0].write, told(&link, &conflict).1.as_str()),
+        (&Write::Nothing, "WireConflict")
+    );
     assert_eq!(undo(&place, &link.id, stands).write, Write::Act(Action::Delete));
     assert_eq!(undo(&place, &link.id, present(foreign)).write, Write::Nothing);
     link.wire[0].apply.as_mut().unwrap().template["spec"]["secret"] = json!("${nothing}");
@@ -202,7 +223,10 @@ fn what_is_no_longer_named_is_taken_back() {
     let link = listed();
     let object = after(&run(&link, present(seen_pool(json!([]))))[0], seen_pool(json!([])));
     let mut now = linked(json!([]));
-    now.unwire = vec![FormerConsumer { object: pool(), applied: false }];
+    now.unwire = vec![FormerConsumer {
+        object: pool(),
+        applied: false,
+    }];
     let former = BTreeSet::from([normal(&pool())]);
     let run = |link: &PeerLinkSpec, seen: Seen| steps(link, &held(link), &former, &|_| seen.clone());
     assert_eq!(places(&now), former, "it is watched for that");
@@ -210,10 +234,21 @@ fn what_is_no_longer_named_is_taken_back() {
     assert_eq!(after(&steps[0], object)["metadata"].get("annotations"), None);
     assert_eq!(verdict(&now, &steps), Said::Gone);
     let refused = steps[0].clone().refused("no".into());
-    assert_eq!(told(&now, std::slice::from_ref(&refused)), (Some(false), "PatchRejected".into()));
+    assert_eq!(
+        told(&now, std::slice::from_ref(&refused)),
+        (Some(false), "PatchRejected".into())
+    );
     assert_eq!(holding(&[refused], &[pool()]), [pool()], "it may still be there");
-    assert_eq!(run(&now, Seen::Unknown)[0].problem, None, "without its kind there is no object");
-    assert_eq!(run(&listed(), present(seen_pool(json!([])))).len(), 1, "what is named again is not taken back");
+    assert_eq!(
+        run(&now, Seen::Unknown)[0].problem,
+        None,
+        "without its kind there is no object"
+    );
+    assert_eq!(
+        run(&listed(), present(seen_pool(json!([])))).len(),
+        1,
+        "what is named again is not taken back"
+    );
 }
 
 #[test]
@@ -234,7 +269,9 @@ fn before_the_first_delivery_nothing_is_wired() {
     let link = listed();
     assert_eq!(undelivered(&link, true), Said::Nothing);
     assert_eq!(undelivered(&linked(json!([])), false), Said::Nothing);
-    let Said::This(said) = undelivered(&link, false) else { panic!() };
+    let Said::This(said) = undelivered(&link, false) else {
+        panic!()
+    };
     assert_eq!((said.status, said.reason.as_str()), (None, "WaitingForDelivery"));
 }
 

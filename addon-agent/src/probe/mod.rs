@@ -72,7 +72,13 @@ impl Probe {
             }) => {
                 let client = access.client.as_ref();
                 let client = client.map(|client| (client.certificate.expose(), client.key.expose()));
-                (access.server.text(), optional(&access.bundle), optional(&access.token), client).hash(hasher);
+                (
+                    access.server.text(),
+                    optional(&access.bundle),
+                    optional(&access.token),
+                    client,
+                )
+                    .hash(hasher);
             }
             Self::Http(http) => (
                 http.url.text(),

@@ -131,7 +131,10 @@ impl Runner {
     /// The probes of a link as they were last stated.
     #[must_use]
     pub fn known(&self, link: &str) -> Vec<Network> {
-        lock(&self.links).get(link).map(|probes| probes.network.clone()).unwrap_or_default()
+        lock(&self.links)
+            .get(link)
+            .map(|probes| probes.network.clone())
+            .unwrap_or_default()
     }
 
     /// What is known of a probe.
@@ -201,7 +204,9 @@ impl Task {
                 tokio::time::sleep(self.wait()).await;
             }
             // The semaphore is never closed.
-            let Ok(_permit) = self.permits.acquire().await else { return };
+            let Ok(_permit) = self.permits.acquire().await else {
+                return;
+            };
             if self.once().await {
                 wake();
             }
@@ -219,10 +224,17 @@ impl Task {
         let deadline = Duration::try_from(settings.deadline()).unwrap_or_default();
         let result = run(&self.probe, deadline).await;
         let (what, now) = (self.network.what.as_str(), Timestamp::now());
-        self.metrics.probed(&self.labels, result.as_ref().map(|_| now).map_err(|failure| failure.reason));
+        self.metrics.probed(
+            &self.labels,
+            result.as_ref().map(|_| now).map_err(|failure| failure.reason),
+        );
         match &result {
             Ok(_) => debug!(probe = what, "probe succeeded"),
-            Err(failure) => debug!(probe = what, reason = failure.reason.as_str(), "probe failed: {failure}"),
+            Err(failure) => debug!(
+                probe = what,
+                reason = failure.reason.as_str(),
+                "probe failed: {failure}"
+            ),
         }
         let result = result.map(drop).map_err(|found| failure(&found));
         let mut history = lock(&self.history);

@@ -64,7 +64,9 @@ mod tests {
         let Value::Map(value) = seen.value(&place) else {
             panic!("no map");
         };
-        let token: Value = [("token", Value::Bytes(b"hunter2".to_vec().into()))].into_iter().collect();
+        let token: Value = [("token", Value::Bytes(b"hunter2".to_vec().into()))]
+            .into_iter()
+            .collect();
         assert!(value["data"] == token && value["type"] == Value::from("Opaque"));
     }
 
@@ -80,7 +82,8 @@ mod tests {
             (&json["apiVersion"], &json["data"], &json["binaryData"]),
             (&json!("v1"), &json!({"a": "1"}), &json!({"b": "Mg=="}))
         );
-        let mut pool: DynamicObject = serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"x": 1}})).unwrap();
+        let mut pool: DynamicObject =
+            serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"x": 1}})).unwrap();
         pool.types = None;
         let place = Place {
             api_version: "ceph.rook.io/v1".to_owned(),

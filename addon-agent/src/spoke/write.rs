@@ -210,7 +210,12 @@ async fn strip(
     let mut patch = json!({"metadata": {"resourceVersion": written.resource_version()}});
     let mut extra = false;
     for field in ["data", "binaryData"] {
-        let keys = written.data.get(field).and_then(Value::as_object).into_iter().flat_map(Map::keys);
+        let keys = written
+            .data
+            .get(field)
+            .and_then(Value::as_object)
+            .into_iter()
+            .flat_map(Map::keys);
         for key in keys.filter(|key| wanted.exact && !wanted.data.contains_key(*key)) {
             patch[field][key] = Value::Null;
             extra = true;
@@ -260,7 +265,9 @@ fn data_body(place: &Place, wanted: &DataObject) -> Value {
         let text = |value: &Sensitive| std::str::from_utf8(value.expose()).ok().map(str::to_owned);
         let (texts, bytes): (BTreeMap<_, _>, BTreeMap<_, _>) =
             wanted.data.iter().partition(|(_, value)| text(value).is_some());
-        let texts = texts.into_iter().filter_map(|(key, value)| Some((key.clone(), text(value)?.into())));
+        let texts = texts
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.clone(), text(value)?.into())));
         body["data"] = Value::Object(texts.collect());
         if !bytes.is_empty() {
             body["binaryData"] = encoded(bytes.into_iter());
@@ -370,6 +377,9 @@ mod tests {
         );
         let object = Wanted::Object(Body(json!({"kind": "Pool", "metadata": {"name": "p"}, "spec": {}})));
         let pool = body(&place(), &object, Some("u"));
-        assert_eq!(pool, json!({"kind": "Pool", "metadata": {"name": "p", "uid": "u"}, "spec": {}}));
+        assert_eq!(
+            pool,
+            json!({"kind": "Pool", "metadata": {"name": "p", "uid": "u"}, "spec": {}})
+        );
     }
 }

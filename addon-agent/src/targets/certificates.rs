@@ -1,8 +1,5 @@
 //! Makes the keys of certificates that links ask for, and tells what is to be signed.
-use peering_api::{
-    Sensitive,
-    peering::PeerLink,
-};
+use peering_api::{Sensitive, peering::PeerLink};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use tracing::{info, warn};
 
@@ -52,7 +49,10 @@ pub fn stage(context: &Context, link: &PeerLink, stages: &mut Stages) {
     let Key::Ready(key) = certificate::key(&link.spec, &place, &context.pool.read(&place)) else {
         return;
     };
-    let before = link.status.as_ref().and_then(|status| status.certificate_request.as_deref());
+    let before = link
+        .status
+        .as_ref()
+        .and_then(|status| status.certificate_request.as_deref());
     match certificate::request(subject, &key, before) {
         Ok(request) => stages.certificate_request = Said::This(request),
         Err(error) => warn!(link = link.spec.id, "no certificate can be asked for: {error}"),

@@ -94,7 +94,11 @@ pub async fn reconcile(context: Arc<Context>, place: Place) -> Result<Outcome, T
     undone.result?;
     wired.result?;
     cleared?;
-    Ok(reported?.into_iter().chain(decision.again_at).min().map_or(Outcome::Done, again))
+    Ok(reported?
+        .into_iter()
+        .chain(decision.again_at)
+        .min()
+        .map_or(Outcome::Done, again))
 }
 
 /// The links of a target, oldest first, each as it was last seen or written.
@@ -158,7 +162,9 @@ async fn clear(
 ) -> Result<(), WriteError> {
     let mut result = Ok(());
     for outcome in &mut decision.outcomes {
-        let Some(link) = scene.link(&outcome.name) else { continue };
+        let Some(link) = scene.link(&outcome.name) else {
+            continue;
+        };
         let mut steps = Vec::new();
         match &outcome.report {
             Report::Delivered(_) if !wired.may_refer_to_the_old() => {

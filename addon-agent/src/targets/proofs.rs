@@ -24,7 +24,10 @@ pub fn stage(
     (link, outcome): (&PeerLink, &Outcome),
     stages: &mut Stages,
 ) {
-    let held = decision.held.as_ref().filter(|_| matches!(outcome.report, Report::Delivered(_)));
+    let held = decision
+        .held
+        .as_ref()
+        .filter(|_| matches!(outcome.report, Report::Delivered(_)));
     let spec = &link.spec;
     let network = match held {
         None => context.probes.known(&spec.id),

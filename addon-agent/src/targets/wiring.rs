@@ -80,7 +80,12 @@ pub async fn wire(context: &Context, scene: &Scene, decision: &Decision) -> Wire
     let ours = |link: &&Arc<PeerLink>| scene.owner(context, link) == held.owner;
     let mut former = BTreeSet::new();
     for link in scene.links.iter().filter(ours) {
-        former.extend(link.spec.unwire.iter().map(|former| crate::spoke::observed::normal(&former.object)));
+        former.extend(
+            link.spec
+                .unwire
+                .iter()
+                .map(|former| crate::spoke::observed::normal(&former.object)),
+        );
         if !is_live(link) {
             former.extend(wire::places(&link.spec));
         }

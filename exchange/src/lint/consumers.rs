@@ -46,7 +46,13 @@ fn wire(place: &str, artefact: &Artefact, wire: &Wire, report: &mut Report) {
     }
     if let Some(annotate) = &wire.annotate {
         let place = format!("{place}.annotate");
-        consumer(&place, artefact, annotate.of.as_deref(), annotate.object.as_ref(), report);
+        consumer(
+            &place,
+            artefact,
+            annotate.of.as_deref(),
+            annotate.object.as_ref(),
+            report,
+        );
     }
 }
 
@@ -66,8 +72,17 @@ fn consumer(place: &str, artefact: &Artefact, of: Option<&str>, object: Option<&
         );
         if let Some(object) = object {
             targets::name(&format!("{place}.object.name"), Some(&object.name), report);
-            targets::namespace(&format!("{place}.object.namespace"), object.namespace.as_deref(), report);
-            inputs::plural(&format!("{place}.object"), &object.kind, object.resource.as_deref(), report);
+            targets::namespace(
+                &format!("{place}.object.namespace"),
+                object.namespace.as_deref(),
+                report,
+            );
+            inputs::plural(
+                &format!("{place}.object"),
+                &object.kind,
+                object.resource.as_deref(),
+                report,
+            );
         }
         return;
     };
@@ -142,6 +157,9 @@ fn times(place: &str, probe: &Probe, report: &mut Report) {
     if let (Some(interval), Some(timeout)) = (interval, timeout)
         && timeout > interval
     {
-        report.warn(within, "a run may take longer than the interval: set timeout lower than interval");
+        report.warn(
+            within,
+            "a run may take longer than the interval: set timeout lower than interval",
+        );
     }
 }

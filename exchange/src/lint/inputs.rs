@@ -25,7 +25,11 @@ pub(super) fn check(place: &str, artefact: &Artefact, report: &mut Report) {
 
 /// What is handed over without a payload: a certificate, or the only thing that has data.
 fn content(place: &str, artefact: &Artefact, report: &mut Report) {
-    let certificates = artefact.inputs.iter().filter(|input| input.certificate.is_some()).count();
+    let certificates = artefact
+        .inputs
+        .iter()
+        .filter(|input| input.certificate.is_some())
+        .count();
     report.require(
         certificates <= 1,
         format!("{place}.inputs"),
@@ -134,7 +138,9 @@ fn object(place: &str, kind: &str, input: &Input, report: &mut Report) {
     };
     let everywhere = "on the whole source cluster".to_owned();
     let within = input.namespace.as_ref();
-    let within = within.map_or(everywhere, |namespace| format!("in namespace {namespace:?} of the source cluster"));
+    let within = within.map_or(everywhere, |namespace| {
+        format!("in namespace {namespace:?} of the source cluster")
+    });
     let message = format!("{why}, so the agent gets the right to read every {kind} {within}: see that this is meant");
     report.warn(format!("{place}.{field}"), message);
 }
@@ -169,13 +175,21 @@ fn is_odd(kind: &str) -> bool {
 pub(super) fn template(place: &str, object: &ObjectTemplate, report: &mut Report) {
     let place = format!("{place}.template");
     let text = |path: &str| object.template.pointer(path).and_then(Value::as_str);
-    for (path, field) in [("/apiVersion", "apiVersion"), ("/kind", "kind"), ("/metadata/name", "metadata.name")] {
+    for (path, field) in [
+        ("/apiVersion", "apiVersion"),
+        ("/kind", "kind"),
+        ("/metadata/name", "metadata.name"),
+    ] {
         if text(path).is_none_or(str::is_empty) {
             report.error(&place, format!("the template has no {field}: set it"));
         }
     }
     targets::name(&format!("{place}.metadata.name"), text("/metadata/name"), report);
-    targets::namespace(&format!("{place}.metadata.namespace"), text("/metadata/namespace"), report);
+    targets::namespace(
+        &format!("{place}.metadata.namespace"),
+        text("/metadata/namespace"),
+        report,
+    );
     if let Some(kind) = text("/kind") {
         plural(&place, kind, object.resource.as_deref(), report);
     }

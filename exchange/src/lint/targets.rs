@@ -27,7 +27,8 @@ pub(super) fn check(place: &str, artefact: &Artefact, report: &mut Report) {
                 &place,
                 "a CABundle is delivered as it is: remove deliver.data and deliver.template",
             );
-            let issued = |input: &&peering_api::peering::Input| input.token_request.is_some() || input.certificate.is_some();
+            let issued =
+                |input: &&peering_api::peering::Input| input.token_request.is_some() || input.certificate.is_some();
             report.require(
                 artefact.inputs.iter().find(issued).is_none(),
                 &place,
@@ -59,7 +60,11 @@ pub(super) fn check(place: &str, artefact: &Artefact, report: &mut Report) {
 /// The fields of `deliver` fit each other.
 fn shape(place: &str, deliver: &Deliver, report: &mut Report) {
     let core = matches!(deliver.kind.as_str(), "Secret" | "ConfigMap");
-    report.require(!deliver.kind.is_empty(), format!("{place}.kind"), "the target needs a kind: set deliver.kind");
+    report.require(
+        !deliver.kind.is_empty(),
+        format!("{place}.kind"),
+        "the target needs a kind: set deliver.kind",
+    );
     report.require(
         core == (deliver.api_version == "v1"),
         format!("{place}.apiVersion"),
@@ -111,7 +116,8 @@ fn shared(place: &str, artefact: &Artefact, report: &mut Report) {
     if told_apart || artefact.flow == Flow::FromHubRole {
         return;
     }
-    let message = "with more than one source, all would write the same object on a destination: use ${source.cluster} in it";
+    let message =
+        "with more than one source, all would write the same object on a destination: use ${source.cluster} in it";
     report.warn(format!("{place}.name"), message);
 }
 
@@ -185,6 +191,9 @@ pub(super) fn data_key(place: &str, key: &str, report: &mut Report) {
     let ordinary = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
     let valid = (1..=MAX_KEY).contains(&key.len()) && key.chars().all(ordinary) && key != "." && !key.starts_with("..");
     if !valid {
-        report.error(place, format!("{key:?} is not a valid key: expected letters, digits, '-', '_' and '.'"));
+        report.error(
+            place,
+            format!("{key:?} is not a valid key: expected letters, digits, '-', '_' and '.'"),
+        );
     }
 }

@@ -42,7 +42,7 @@ artefacts:
 /// Sets a field; `~` removes it.
 fn set(profile: &mut Value, path: &str, yaml: &str) {
     let value: Value = serde_saphyr::from_str(yaml).unwrap();
-    let (at, last) = path.rsplit_once('/').unwrap();
+    let (at, name) = path.rsplit_once('/').unwrap();
     let parent = at
         .split('/')
         .filter(|part| !part.is_empty())
@@ -53,8 +53,7 @@ fn set(profile: &mut Value, path: &str, yaml: &str) {
         });
     match parent {
         Value::Array(list) => {
-            let position: usize = last.parse().unwrap();
-            list.truncate(list.len().max(position));
+            let position: usize = name.parse().unwrap();
             if position == list.len() {
                 list.push(value);
             } else {
@@ -62,10 +61,10 @@ fn set(profile: &mut Value, path: &str, yaml: &str) {
             }
         }
         Value::Object(map) if value.is_null() => {
-            map.remove(last).unwrap();
+            map.remove(name).unwrap();
         }
         Value::Object(map) => {
-            map.insert(last.to_owned(), value);
+            map.insert(name.to_owned(), value);
         }
         _ => panic!("{path}"),
     }
@@ -207,14 +206,21 @@ const SHAPES: &[Case] = &[
         "parameters[0]: error",
         "never required",
     ),
-    (&[("/artefacts/1/name", "token")], "artefacts[1].name: error", "\"token\" stands"),
+    (
+        &[("/artefacts/1/name", "token")],
+        "artefacts[1].name: error",
+        "\"token\" stands",
+    ),
     (
         &[("/artefacts/0/inputs/1/as", "pool")],
         "artefacts[0].inputs[1].as: error",
         "\"pool\" stands",
     ),
     (
-        &[("/artefacts/0/inputs/1/kind", "ConfigMap"), ("/artefacts/0/confidential", "false")],
+        &[
+            ("/artefacts/0/inputs/1/kind", "ConfigMap"),
+            ("/artefacts/0/confidential", "false"),
+        ],
         "artefacts[0].deliver.kind: error",
         "what is delivered as a Secret is confidential",
     ),
@@ -229,7 +235,11 @@ const SHAPES: &[Case] = &[
         "tokens and certificates are confidential",
     ),
     (
-        &[("/artefacts/0/payload", "~"), ("/artefacts/0/inputs/1/name", "~"), ("/artefacts/0/inputs/1/selector", "{matchLabels: {a: b}}")],
+        &[
+            ("/artefacts/0/payload", "~"),
+            ("/artefacts/0/inputs/1/name", "~"),
+            ("/artefacts/0/inputs/1/selector", "{matchLabels: {a: b}}"),
+        ],
         "artefacts[0]: error",
         "there are 0: set payload",
     ),
@@ -259,7 +269,10 @@ const SHAPES: &[Case] = &[
         "use deliver.data",
     ),
     (
-        &[("/artefacts/0/deliver/name", "login-${source.cluster}"), ("/artefacts/0/deliver/namespace", "ns")],
+        &[
+            ("/artefacts/0/deliver/name", "login-${source.cluster}"),
+            ("/artefacts/0/deliver/namespace", "ns"),
+        ],
         "artefacts[1].deliver.name: error",
         "artefact \"token\" has the same target",
     ),
@@ -284,7 +297,10 @@ const SHAPES: &[Case] = &[
         "set deliver.data instead",
     ),
     (
-        &[("/artefacts/0/deliver/kind", "Peer"), ("/artefacts/0/deliver/apiVersion", "example.org/v1")],
+        &[
+            ("/artefacts/0/deliver/kind", "Peer"),
+            ("/artefacts/0/deliver/apiVersion", "example.org/v1"),
+        ],
         "artefacts[0].deliver: error",
         "set deliver.template",
     ),
@@ -375,8 +391,13 @@ const WARNINGS: &[Case] = &[
         "the right to read every Secret in namespace \"${params.namespace}\"",
     ),
     (
-        &[("/artefacts/0/inputs/2", "{as: api, apiVersion: v1, kind: Node, selector: {matchLabels: {pool: \"${params.pool}\"}}}"),
-          ("/artefacts/0/payload/server", "${inputs.api[0].metadata.name}")],
+        &[
+            (
+                "/artefacts/0/inputs/2",
+                "{as: api, apiVersion: v1, kind: Node, selector: {matchLabels: {pool: \"${params.pool}\"}}}",
+            ),
+            ("/artefacts/0/payload/server", "${inputs.api[0].metadata.name}"),
+        ],
         "artefacts[0].inputs[2].selector: warning",
         "every Node on the whole source cluster",
     ),
@@ -398,7 +419,9 @@ fn each_broken_profile_gives_its_finding() {
     for (changes, place, message) in [TEXTS, SHAPES, WARNINGS].concat() {
         let findings = lint(&profile(changes));
         let texts: Vec<_> = findings.iter().map(ToString::to_string).collect();
-        let found = texts.iter().any(|text| text.starts_with(&format!("{place}: ")) && text.contains(message));
+        let found = texts
+            .iter()
+            .any(|text| text.starts_with(&format!("{place}: ")) && text.contains(message));
         if !found {
             missing.push((changes, place, message, texts));
         }
@@ -420,10 +443,26 @@ fn unusual_plurals_are_told_from_ordinary_ones() {
         inputs::plural("p", kind, None, &mut report);
         !report.finish().is_empty()
     };
-    for kind in ["Secret", "NetworkPolicy", "Ingress", "StorageClass", "Endpoints", "CephBlockPool", "Proxy"] {
+    for kind in [
+        "Secret",
+        "NetworkPolicy",
+        "Ingress",
+        "StorageClass",
+        "Endpoints",
+        "CephBlockPool",
+        "Proxy",
+    ] {
         assert!(!odd(kind), "{kind}");
     }
-    for kind in ["Gateway", "Mesh", "Index", "CephNFS", "ServiceMetadata", "Topaz", "Switch"] {
+    for kind in [
+        "Gateway",
+        "Mesh",
+        "Index",
+        "CephNFS",
+        "ServiceMetadata",
+        "Topaz",
+        "Switch",
+    ] {
         assert!(odd(kind), "{kind}");
     }
 }

@@ -87,9 +87,9 @@ fn explained(error: &ExpressionError, artefact: &Artefact) -> String {
     let input = artefact.inputs.iter().find(|input| input.alias == *name);
     match input.filter(|_| variable == "inputs") {
         None => error.to_string(),
-        Some(input) if is_issued(input) => format!(
-            "{at}: input {name:?} is issued when everything else is there: it can be used in payload only"
-        ),
+        Some(input) if is_issued(input) => {
+            format!("{at}: input {name:?} is issued when everything else is there: it can be used in payload only")
+        }
         Some(_) => format!("{at}: input {name:?} is defined later: move it in front of its use"),
     }
 }
@@ -191,7 +191,10 @@ impl Collector<'_> {
     /// An object template whose place the manager resolves; the rest is filled in by an agent.
     fn object_template(&mut self, place: &str, object: &ObjectTemplate, resolved: &Rc<Known>, filled: &Rc<Known>) {
         for part in ["name", "namespace"] {
-            let text = object.template.pointer(&format!("/metadata/{part}")).and_then(Json::as_str);
+            let text = object
+                .template
+                .pointer(&format!("/metadata/{part}"))
+                .and_then(Json::as_str);
             if let Some(text) = text {
                 self.add(format!("{place}.template.metadata.{part}"), text, Use::Name, resolved);
             }
@@ -207,13 +210,23 @@ impl Collector<'_> {
         }
         let mut seen = Vec::new();
         for (index, input) in artefact.inputs.iter().enumerate() {
-            self.input(&format!("{place}.inputs[{index}]"), input, &scopes, &with_inputs(parameters, &seen));
+            self.input(
+                &format!("{place}.inputs[{index}]"),
+                input,
+                &scopes,
+                &with_inputs(parameters, &seen),
+            );
             if !is_issued(input) {
                 seen.push(input.alias.as_str());
             }
         }
         let ready = with_inputs(parameters, &seen);
-        self.maybe(format!("{place}.readyWhen"), artefact.ready_when.as_ref(), Use::Condition, &ready);
+        self.maybe(
+            format!("{place}.readyWhen"),
+            artefact.ready_when.as_ref(),
+            Use::Condition,
+            &ready,
+        );
         let all: Vec<_> = artefact.inputs.iter().map(|input| input.alias.as_str()).collect();
         let inputs = with_inputs(parameters, &all);
         for (key, text) in &artefact.payload {
@@ -230,7 +243,12 @@ impl Collector<'_> {
 
     fn input(&mut self, place: &str, input: &Input, scopes: &Scopes, earlier: &Rc<Known>) {
         let source = &scopes.source;
-        self.maybe(format!("{place}.namespace"), input.namespace.as_ref(), Use::Name, source);
+        self.maybe(
+            format!("{place}.namespace"),
+            input.namespace.as_ref(),
+            Use::Name,
+            source,
+        );
         self.maybe(format!("{place}.name"), input.name.as_ref(), Use::Name, earlier);
         for (key, text) in input.selector.iter().flat_map(|selector| &selector.match_labels) {
             self.add(format!("{place}.selector.matchLabels[{key}]"), text, Use::Name, source);
@@ -238,7 +256,12 @@ impl Collector<'_> {
         if let Some(token) = &input.token_request {
             let place = format!("{place}.tokenRequest");
             self.add(format!("{place}.namespace"), &token.namespace, Use::Name, source);
-            self.add(format!("{place}.serviceAccount"), &token.service_account, Use::Name, source);
+            self.add(
+                format!("{place}.serviceAccount"),
+                &token.service_account,
+                Use::Name,
+                source,
+            );
         }
         if let Some(certificate) = &input.certificate {
             self.certificate(&format!("{place}.certificate"), certificate, scopes);
@@ -250,7 +273,12 @@ impl Collector<'_> {
 
     fn certificate(&mut self, place: &str, certificate: &CertificateInput, scopes: &Scopes) {
         let subject = &scopes.destination;
-        self.add(format!("{place}.commonName"), &certificate.common_name, Use::Text, subject);
+        self.add(
+            format!("{place}.commonName"),
+            &certificate.common_name,
+            Use::Text,
+            subject,
+        );
         for (index, text) in certificate.organizations.iter().enumerate() {
             self.add(format!("{place}.organizations[{index}]"), text, Use::Text, subject);
         }
@@ -258,19 +286,35 @@ impl Collector<'_> {
             self.add(format!("{place}.dnsNames[{index}]"), text, Use::Text, subject);
         }
         if let Some(ca) = &certificate.signer.ca {
-            self.add(format!("{place}.signer.ca.namespace"), &ca.namespace, Use::Name, &scopes.source);
+            self.add(
+                format!("{place}.signer.ca.namespace"),
+                &ca.namespace,
+                Use::Name,
+                &scopes.source,
+            );
             self.add(format!("{place}.signer.ca.name"), &ca.name, Use::Name, &scopes.source);
         }
     }
 
     fn endpoint(&mut self, place: &str, endpoint: &EndpointInput, source: &Rc<Known>) {
         let services = [("service", &endpoint.service), ("nodes", &endpoint.nodes)];
-        for (part, service) in services.into_iter().filter_map(|(part, found)| Some((part, found.as_ref()?))) {
-            self.add(format!("{place}.{part}.namespace"), &service.namespace, Use::Name, source);
+        for (part, service) in services
+            .into_iter()
+            .filter_map(|(part, found)| Some((part, found.as_ref()?)))
+        {
+            self.add(
+                format!("{place}.{part}.namespace"),
+                &service.namespace,
+                Use::Name,
+                source,
+            );
             self.add(format!("{place}.{part}.name"), &service.name, Use::Name, source);
         }
         let named = [("route", &endpoint.route), ("ingress", &endpoint.ingress)];
-        for (part, named) in named.into_iter().filter_map(|(part, found)| Some((part, found.as_ref()?))) {
+        for (part, named) in named
+            .into_iter()
+            .filter_map(|(part, found)| Some((part, found.as_ref()?)))
+        {
             self.add(format!("{place}.{part}.namespace"), &named.namespace, Use::Name, source);
             self.add(format!("{place}.{part}.name"), &named.name, Use::Name, source);
         }
@@ -280,7 +324,12 @@ impl Collector<'_> {
     fn deliver(&mut self, place: &str, artefact: &Artefact, scopes: &Scopes) {
         let deliver = &artefact.deliver;
         let resolved = &scopes.destination;
-        self.maybe(format!("{place}.namespace"), deliver.namespace.as_ref(), Use::Name, resolved);
+        self.maybe(
+            format!("{place}.namespace"),
+            deliver.namespace.as_ref(),
+            Use::Name,
+            resolved,
+        );
         self.add(format!("{place}.name"), &deliver.name, Use::Name, resolved);
         for (key, text) in &deliver.data {
             self.add(format!("{place}.data[{key}]"), text, Use::Bytes, &scopes.delivered);
@@ -293,7 +342,12 @@ impl Collector<'_> {
     fn object(&mut self, place: &str, object: Option<&ObjectRef>, scopes: &Scopes) {
         let Some(object) = object else { return };
         let resolved = &scopes.destination;
-        self.maybe(format!("{place}.object.namespace"), object.namespace.as_ref(), Use::Name, resolved);
+        self.maybe(
+            format!("{place}.object.namespace"),
+            object.namespace.as_ref(),
+            Use::Name,
+            resolved,
+        );
         self.add(format!("{place}.object.name"), &object.name, Use::Name, resolved);
     }
 
@@ -323,7 +377,12 @@ impl Collector<'_> {
         if let Some(object) = &probe.object {
             let place = format!("{place}.object");
             self.object(&place, object.object.as_ref(), scopes);
-            self.add(format!("{place}.healthy"), &object.healthy, Use::Condition, &scopes.object);
+            self.add(
+                format!("{place}.healthy"),
+                &object.healthy,
+                Use::Condition,
+                &scopes.object,
+            );
         }
         let mut texts: Vec<(&str, Option<&String>)> = Vec::new();
         if let Some(tls) = &probe.tls {

@@ -199,7 +199,7 @@ fn links_that_would_write_the_same_object_are_refused() {
 #[test]
 fn a_target_must_not_be_a_source() {
     // Written in another way than the source: the linter sees only what is written the same.
-    let same = profile(&PROFILE.replace("peer-${source.cluster}", "${params.secret + ''}"));
+    let same = profile(&PROFILE.replace("peer-${source.cluster}", "${string(params.secret)}"));
     let plan = plan("p", &peering(PAIR), Some(&same), &facts(&["a", "b"]));
     assert_eq!(plan.accepted.reason, "DuplicateTarget");
     assert!(
