@@ -1,6 +1,8 @@
 # Every task of the project. `make` alone lists them.
 CARGO ?= cargo
 DEVENV := target/debug/devenv
+# What profile-lint looks at.
+PROFILES := $(filter-out manifests/profiles/kustomization.yaml,$(wildcard manifests/profiles/*.yaml)) docs/guide.md
 # Where `make demo` keeps its state.
 DEMO_DIR ?= .demo
 
@@ -23,10 +25,11 @@ test: controlplane ## Run every test, on real API servers.
 test-unit: ## Run the tests that need no API server.
 	$(CARGO) test --locked -p peering-api -p exchange -p addon-framework -p addon-manager -p addon-agent -p exposition
 
-lint: ## Check formatting, lints and generated files.
+lint: ## Check formatting, lints, generated files and profiles.
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) run -q --locked -p peering-api --example generate -- --check .
+	$(CARGO) run -q --locked -p addon-manager --bin profile-lint -- $(PROFILES)
 
 fmt: ## Format the code.
 	$(CARGO) fmt --all
