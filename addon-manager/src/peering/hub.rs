@@ -14,7 +14,9 @@ use jiff::Timestamp;
 use kube::{Resource, ResourceExt, core::PartialObjectMeta};
 use peering_api::{
     names,
-    ocm::{ManagedCluster, ManagedClusterAddOn, ManifestWork, Placement, PlacementDecision, names as ocm},
+    ocm::{
+        ManagedCluster, ManagedClusterAddOn, ManifestWork, Placement, PlacementDecision, addon::is_silent, names as ocm,
+    },
     peering::{
         ApiServer, ExchangeProfile, PeerExport, PeerLink, PeerMember, Peering, PeeringSpec, condition, is_true, reasons,
     },
@@ -85,18 +87,17 @@ pub(crate) struct Addon {
     pub(crate) leaving: bool,
     /// Where the agent runs on the managed cluster, once that is settled.
     pub(crate) namespace: Option<String>,
-    /// Its Lease is stale: OCM says that it does not know whether the addon is available.
+    /// Its agent ran and has fallen silent, as OCM sees it.
     pub(crate) silent: bool,
 }
 
 impl Addon {
     fn of(addon: &ManagedClusterAddOn) -> Self {
         let status = addon.status.as_ref();
-        let available = status.and_then(|status| condition(&status.conditions, ocm::condition::AVAILABLE));
         Self {
             leaving: addon.meta().deletion_timestamp.is_some(),
             namespace: status.and_then(|status| status.namespace.clone()),
-            silent: available.is_some_and(|available| available.status == "Unknown"),
+            silent: status.is_some_and(|status| is_silent(&status.conditions)),
         }
     }
 }

@@ -77,6 +77,15 @@ pub mod condition {
     pub const CLUSTER_AVAILABLE: &str = "ManagedClusterConditionAvailable";
 }
 
+/// Reasons of `Available` on an addon, as OCM's registration agent writes them from the Lease (ocm
+/// `pkg/registration/spoke/addon`, v1.2.0).
+pub mod available {
+    /// `Unknown`: there is no Lease (yet).
+    pub const LEASE_NOT_FOUND: &str = "ManagedClusterAddOnLeaseNotFound";
+    /// `False`: the Lease has not been renewed for five minutes.
+    pub const LEASE_UPDATE_STOPPED: &str = "ManagedClusterAddOnLeaseUpdateStopped";
+}
+
 /// Reasons of the conditions that an addon framework writes.
 pub mod reason {
     /// `ManifestApplied=True`.

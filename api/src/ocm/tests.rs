@@ -189,3 +189,18 @@ fn plurals_are_those_of_the_crds() {
     assert_eq!(ManifestWork::plural(&()), "manifestworks");
     assert_eq!(PlacementDecision::plural(&()), "placementdecisions");
 }
+
+#[test]
+fn an_agent_is_silent_when_its_lease_is_stale_or_its_cluster_unknown() {
+    for (status, reason, silent) in [
+        ("True", "ManagedClusterAddOnLeaseUpdated", false),
+        ("Unknown", "ManagedClusterAddOnLeaseNotFound", false),
+        ("False", "ManagedClusterAddOnLeaseUpdateStopped", true),
+        ("Unknown", "ManagedClusterLeaseUpdateStopped", true),
+        ("False", "ProbeUnavailable", false),
+    ] {
+        let available = serde_json::from_value(condition("Available", status, reason)).unwrap();
+        assert_eq!(addon::is_silent(&[available]), silent, "{status} {reason}");
+    }
+    assert!(!addon::is_silent(&[]), "nothing is known of a new addon");
+}

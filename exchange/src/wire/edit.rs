@@ -1,8 +1,7 @@
 //! A copy of an object that is changed step by step, and the JSON patch that does the same on the API server.
 //!
-//! Before each change the patch tests what stands there. As the steps follow each other in one patch, so do the tests:
-//! each sees what the steps before it have made. What a patch was computed from and what it is applied to may thus differ
-//! only in places that it has nothing to do with.
+//! The patch tests each place that it changes, and each place that its author has looked at to decide. What a patch was
+//! computed from and what it is applied to may thus differ only in places that it has nothing to do with.
 //!
 //! The API server applies JSON patches by Go's `evanphx/json-patch` v4. Two of its habits matter here:
 //! * A test for null holds where there is no such field (its parent must exist). That is the test for absence.
@@ -104,16 +103,32 @@ impl Editor {
         }
     }
 
-    /// Makes the patch fail where something else stands at this place than now.
+    /// Makes the patch fail where something else stands at this place. Once is enough: what the patch itself makes of the
+    /// place follows from it.
     pub fn expect(&mut self, path: &Path) {
-        let absent = path.parents().find(|parent| self.get(parent).is_none());
-        let at = absent.as_ref().unwrap_or(path);
-        let value = self.get(at).cloned().unwrap_or(Value::Null);
+        let at = self.testable_place(path);
+        let pointer = at.pointer();
+        if self.operations.iter().any(|known| known.path() == pointer) {
+            return;
+        }
+        let value = self.get(&at).cloned().unwrap_or(Value::Null);
         if is_testable(&value) {
-            self.operations.push(test(at.pointer(), value));
+            self.operations.push(test(pointer, value));
         } else {
             self.untestable = true;
         }
+    }
+
+    /// The place itself; or what there is in its stead: the first field on the way that is absent, or something on the way
+    /// that has no fields.
+    fn testable_place(&self, path: &Path) -> Path {
+        let mut way = path.parents().chain([path.clone()]);
+        let Some(absent) = way.find(|place| self.get(place).is_none()) else {
+            return path.clone();
+        };
+        let holder = absent.parents().last();
+        let dead_end = holder.filter(|holder| !self.get(holder).is_some_and(Value::is_object));
+        dead_end.unwrap_or(absent)
     }
 
     /// The patch; `None` if nothing has changed. `observed` is the object as it was at the beginning.

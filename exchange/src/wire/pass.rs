@@ -135,6 +135,7 @@ impl Pass<'_> {
     /// Takes one entry back, if it still is as this link has left it and no other link wants it too.
     fn release(&mut self, entry: &Entry) {
         let path = entry.path();
+        self.editor.expect(path);
         let index = entry.position(self.link, self.items(path));
         if entry.is_item() && index.is_none() {
             return;
@@ -162,6 +163,7 @@ impl Pass<'_> {
         };
         let (mut steps, mut obstacles) = (Vec::new(), Vec::new());
         for claim in claims {
+            self.editor.expect(claim.path());
             match self.judge(claim) {
                 Ok((spot, step)) => steps.push((claim, spot, step)),
                 Err(obstacle) => obstacles.push(obstacle.to_string()),

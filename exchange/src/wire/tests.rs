@@ -446,9 +446,11 @@ fn the_path_must_fit_the_consumer() {
         ),
         (add("spec.map", json!("a")), "spec.map: expected a list, seen an object"),
     ] {
-        let (same, outcomes) = wire(&object, A, &[change]);
+        let (same, outcomes) = wire(&object, A, std::slice::from_ref(&change));
         assert_eq!(same, object);
         assert!(conflict(&outcomes).contains(part), "{outcomes:?}");
+        let (other, outcomes) = wire(&object, A, &[change, set("spec.fine", json!(1))]);
+        assert_eq!((&other["spec"]["fine"], &outcomes[1]), (&json!(1), &Outcome::Done));
     }
 }
 
@@ -662,6 +664,19 @@ fn a_patch_from_an_old_object_is_refused() {
             assert!(apply(&changed, patch).is_err(), "{pointer}");
         }
     }
+    // Also where nothing has to be done: the decision was made there.
+    let gone = {
+        let mut object = wired(
+            &consumer(&json!({"spec": {"names": []}})),
+            A,
+            &[add("spec.names", json!("ours"))],
+        );
+        object["spec"]["names"] = json!([]);
+        object
+    };
+    let forgetting = undo(&gone, A).unwrap().patch.unwrap();
+    let again = wired(&gone, A, &[add("spec.names", json!("ours"))]);
+    assert!(apply(&gone, &forgetting).is_ok() && apply(&again, &forgetting).is_err());
     for (object, patch) in [(&before, &doing), (&after, &undoing)] {
         let mut changed = object.clone();
         changed["spec"]["rest"] = json!(2);

@@ -1,12 +1,16 @@
 //! What scenarios share: the product on the shared environment, and a namespace, a Peering and helpers per scenario. And what
 //! benchmarks share.
 pub mod bench;
+pub mod fleet;
 pub mod objects;
 pub mod scenario;
 pub mod tls;
+pub mod witness;
 pub mod world;
 
 pub use self::{
+    fleet::Fleet,
     scenario::{Scenario, Side},
+    witness::Witness,
     world::World,
 };

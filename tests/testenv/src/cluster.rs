@@ -1,9 +1,10 @@
 //! One control plane: a kube-apiserver and a kube-controller-manager, on a prefix of the shared etcd.
 
 use std::{
+    collections::BTreeMap,
     ops::Deref,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -12,7 +13,7 @@ use anyhow::{Context, Result, anyhow};
 use crate::{
     access::{self, Access},
     controlplane::ControlPlane,
-    etcd::Etcd,
+    etcd::{Dump, Etcd},
     files,
     node::Node,
     pki::Pki,
@@ -34,6 +35,9 @@ const CONTROLLERS: [&str; 9] = [
     "ttl-after-finished-controller",
 ];
 
+/// The name of the API server among the components.
+const API_SERVER: &str = "kube-apiserver";
+
 /// How long an API server may take to get ready. It takes about three seconds when it is alone.
 const READY: Duration = Duration::from_secs(90);
 
@@ -46,8 +50,8 @@ pub struct Cluster {
     register: Register,
     control_plane: ControlPlane,
     etcd: Etcd,
-    api_server: Mutex<Option<Process>>,
-    controller_manager: Mutex<Option<Process>>,
+    /// Every component that was started, by its name.
+    components: Mutex<BTreeMap<String, (Spec, Process)>>,
     pub(crate) node: Mutex<Option<Node>>,
 }
 
@@ -79,8 +83,7 @@ impl Cluster {
             register: register.clone(),
             control_plane: control_plane.clone(),
             etcd: etcd.clone(),
-            api_server: Mutex::default(),
-            controller_manager: Mutex::default(),
+            components: Mutex::default(),
             node: Mutex::default(),
         };
         let admin = cluster.pki.client("admin", Some("system:masters"))?;
@@ -114,8 +117,30 @@ impl Cluster {
     }
 
     /// All keys of the cluster and their values, read from etcd past the API server.
-    pub async fn etcd_dump(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    pub async fn etcd_dump(&self) -> Result<Dump> {
         self.etcd.dump(&self.etcd_prefix()).await
+    }
+
+    /// Takes the cluster back to what an [`Cluster::etcd_dump`] holds, as restoring a backup does; the API server is away
+    /// meanwhile. Gives how many keys have changed by that.
+    ///
+    /// Resource versions go on growing, as a restore for Kubernetes has to see to (`etcdutl snapshot restore` with
+    /// `--bump-revision`): clients with watches are told to list again. Events stay, as etcd forgets them by itself.
+    pub async fn restore(&self, dump: &Dump) -> Result<usize> {
+        let events = format!("{}events/", self.etcd_prefix());
+        let is_event = |(key, _): &&(Vec<u8>, Vec<u8>)| key.starts_with(events.as_bytes());
+        self.stop_api_server().await?;
+        let now = self.etcd_dump().await?;
+        let kept = now.iter().filter(is_event);
+        let then = dump
+            .iter()
+            .filter(|entry| !is_event(entry))
+            .chain(kept)
+            .cloned()
+            .collect();
+        let changed = self.etcd.restore(&self.etcd_prefix(), &then).await?;
+        self.start_api_server().await?;
+        Ok(changed)
     }
 
     /// The path of a log file of the cluster: `kube-apiserver`, `kube-controller-manager`, an OCM component.
@@ -138,15 +163,14 @@ impl Cluster {
 
     /// Starts the API server on its port and waits until it is ready. Does nothing while it runs.
     pub async fn start_api_server(&self) -> Result<()> {
-        if slot(&self.api_server)
-            .as_ref()
+        if self
+            .component(API_SERVER)
             .is_none_or(|process| process.exited().is_some())
         {
-            let process = self.spawn("kube-apiserver", &self.api_server_args())?;
-            *slot(&self.api_server) = Some(process);
+            self.spawn(API_SERVER, &self.api_server_args())?;
         }
         let client = self.access.client().await?;
-        let log = self.log("kube-apiserver");
+        let log = self.log(API_SERVER);
         Wait::new(&format!("the API server of {} to be ready", self.name()), READY)
             .register(&self.register)
             .dump(|| std::future::ready(files::tail(&log, 40)))
@@ -156,18 +180,45 @@ impl Cluster {
 
     /// Stops the API server. Everything else goes on, and sees its connections refused.
     pub async fn stop_api_server(&self) -> Result<()> {
-        let process = slot(&self.api_server).take();
-        if let Some(process) = process {
+        if let Some(process) = self.component(API_SERVER) {
             process.stop(Duration::from_secs(10)).await?;
         }
         Ok(())
+    }
+
+    /// Kills a component with SIGKILL and starts it again as it was. Names are those of the logs: `kube-apiserver`,
+    /// `kube-controller-manager`, an OCM component. An API server is ready afterwards, of others nothing is known.
+    pub async fn crash(&self, component: &str) -> Result<()> {
+        let known = self.components().get(component).cloned();
+        let (spec, process) = known.ok_or_else(|| anyhow!("{} has no {component}", self.name()))?;
+        process.kill().await?;
+        let process = self.register.spawn(&spec)?;
+        self.components().insert(component.to_owned(), (spec, process));
+        if component == API_SERVER {
+            self.start_api_server().await?;
+        }
+        Ok(())
+    }
+
+    /// The names of the components that were started.
+    #[must_use]
+    pub fn component_names(&self) -> Vec<String> {
+        self.components().keys().cloned().collect()
+    }
+
+    fn component(&self, name: &str) -> Option<Process> {
+        self.components().get(name).map(|(_, process)| process.clone())
+    }
+
+    fn components(&self) -> MutexGuard<'_, BTreeMap<String, (Spec, Process)>> {
+        self.components.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Starts the controller manager.
     pub(crate) fn start_controller_manager(&self) -> Result<()> {
         let kubeconfig = self.kubeconfig().display();
         let pki = |file: &str| self.pki.path(file).display().to_string();
-        let process = self.spawn(
+        self.spawn(
             "kube-controller-manager",
             &[
                 format!("--kubeconfig={kubeconfig}"),
@@ -185,7 +236,6 @@ impl Cluster {
                 format!("--secure-port={}", ports::take()?),
             ],
         )?;
-        *slot(&self.controller_manager) = Some(process);
         Ok(())
     }
 
@@ -196,13 +246,16 @@ impl Cluster {
 
     /// As [`Cluster::spawn`], for a component whose program has another name.
     pub(crate) fn spawn_program(&self, component: &str, program: &str, args: &[String]) -> Result<Process> {
-        self.register.spawn(&Spec {
+        let spec = Spec {
             name: format!("{}/{component}", self.name()),
             program: self.control_plane.binary(program),
             args: args.to_vec(),
             env: None,
             log: self.log(component),
-        })
+        };
+        let process = self.register.spawn(&spec)?;
+        self.components().insert(component.to_owned(), (spec, process.clone()));
+        Ok(process)
     }
 
     fn write_kubeconfig(&self, file: &str, user: &crate::pki::KeyAndCert) -> Result<PathBuf> {
@@ -236,8 +289,4 @@ impl Cluster {
             "--endpoint-reconciler-type=none".to_owned(),
         ]
     }
-}
-
-fn slot(process: &Mutex<Option<Process>>) -> std::sync::MutexGuard<'_, Option<Process>> {
-    process.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -17,7 +17,7 @@ use crate::{
     apply,
     cluster::Cluster,
     controlplane::{self, ControlPlane},
-    etcd::Etcd,
+    etcd::{Dump, Etcd},
     explain, files,
     node::{self, Node},
     ocm,
@@ -179,8 +179,13 @@ impl Env {
     }
 
     /// All keys of etcd with a prefix and their values. The hub's prefix is `/hub/`.
-    pub async fn etcd_dump(&self, prefix: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    pub async fn etcd_dump(&self, prefix: &str) -> Result<Dump> {
         self.etcd.dump(prefix).await
+    }
+
+    /// Kills etcd with SIGKILL and starts it again.
+    pub async fn crash_etcd(&self) -> Result<()> {
+        self.etcd.crash().await
     }
 
     /// Starts another managed cluster, with an API server, agents and a node of its own, and waits until it is available.

@@ -1,6 +1,11 @@
-//! etcd: one process for all control planes of an environment, and reading it past the API servers.
+//! etcd: one process for all control planes of an environment, and reading and restoring it past the API servers.
 
-use std::{path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -15,12 +20,20 @@ use crate::{
 /// Keys per request when everything is read.
 const PAGE: usize = 100;
 
-/// A running etcd. Clusters are told apart by the prefix of their keys.
+/// How long it may take to serve.
+const READY: Duration = Duration::from_secs(30);
+
+/// A running etcd. Clusters are told apart by the prefix of their keys. Clones are handles of the same etcd.
 #[derive(Clone, Debug)]
 pub struct Etcd {
     port: u16,
-    process: Process,
+    spec: Arc<Spec>,
+    register: Register,
+    process: Arc<Mutex<Process>>,
 }
+
+/// Keys and their values.
+pub type Dump = Vec<(Vec<u8>, Vec<u8>)>;
 
 impl Etcd {
     /// Starts etcd and waits until it serves.
@@ -30,7 +43,7 @@ impl Etcd {
             format!("http://127.0.0.1:{port}"),
             format!("http://127.0.0.1:{peer_port}"),
         );
-        let process = register.spawn(&Spec {
+        let spec = Spec {
             name: "etcd".to_owned(),
             program: binary.to_owned(),
             args: vec![
@@ -46,17 +59,35 @@ impl Etcd {
             ],
             env: None,
             log: log.to_owned(),
-        })?;
-        let etcd = Self { port, process };
-        wait::until("etcd to serve", Duration::from_secs(30), || async {
-            etcd.process.check()?;
-            Ok(plain_http::get(port, "/readyz", Duration::from_secs(2))
+        };
+        let process = register.spawn(&spec)?;
+        let etcd = Self {
+            port,
+            spec: Arc::new(spec),
+            register: register.clone(),
+            process: Arc::new(Mutex::new(process)),
+        };
+        etcd.await_ready().await?;
+        Ok(etcd)
+    }
+
+    async fn await_ready(&self) -> Result<()> {
+        wait::until("etcd to serve", READY, || async {
+            self.process().check()?;
+            Ok(plain_http::get(self.port, "/readyz", Duration::from_secs(2))
                 .await
                 .is_ok_and(|r| r.status == 200)
                 .then_some(()))
         })
-        .await?;
-        Ok(etcd)
+        .await
+    }
+
+    /// Kills it with SIGKILL and starts it again. What it had confirmed is in the kernel's file cache.
+    pub async fn crash(&self) -> Result<()> {
+        self.process().kill().await?;
+        let process = self.register.spawn(&self.spec)?;
+        *self.process.lock().unwrap_or_else(PoisonError::into_inner) = process;
+        self.await_ready().await
     }
 
     /// The address for API servers.
@@ -67,12 +98,12 @@ impl Etcd {
 
     /// The process.
     #[must_use]
-    pub fn process(&self) -> &Process {
-        &self.process
+    pub fn process(&self) -> Process {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// All keys with a prefix and their values, read at one revision.
-    pub async fn dump(&self, prefix: &str) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    pub async fn dump(&self, prefix: &str) -> Result<Dump> {
         let end = range_end(prefix.as_bytes());
         let mut key = prefix.as_bytes().to_vec();
         let mut revision = Value::Null;
@@ -82,11 +113,7 @@ impl Etcd {
             if !revision.is_null() {
                 body["revision"] = revision.clone();
             }
-            let answer =
-                plain_http::post_json(self.port, "/v3/kv/range", &body.to_string(), Duration::from_secs(30)).await?;
-            let text = String::from_utf8_lossy(&answer.body);
-            ensure!(answer.status == 200, "etcd answered {}: {text}", answer.status);
-            let page: Value = serde_json::from_slice(&answer.body).context("parse etcd's answer")?;
+            let page = self.ask("range", &body).await?;
             revision = page["header"]["revision"].clone();
             let items = page["kvs"].as_array().cloned().unwrap_or_default();
             for item in &items {
@@ -101,6 +128,32 @@ impl Etcd {
                 .map(|(last, _)| [last.as_slice(), &[0]].concat())
                 .unwrap_or_default();
         }
+    }
+
+    /// Makes the keys with a prefix what they were in a dump: what differs is written, what came later is deleted. Gives
+    /// how many keys that were. etcd's revision goes on growing.
+    pub async fn restore(&self, prefix: &str, dump: &Dump) -> Result<usize> {
+        let now: BTreeMap<_, _> = self.dump(prefix).await?.into_iter().collect();
+        let then: BTreeMap<_, _> = dump.iter().cloned().collect();
+        let mut changed = 0;
+        for (key, value) in then.iter().filter(|(key, value)| now.get(*key) != Some(*value)) {
+            let body = json!({"key": STANDARD.encode(key), "value": STANDARD.encode(value)});
+            self.ask("put", &body).await?;
+            changed += 1;
+        }
+        for key in now.keys().filter(|key| !then.contains_key(*key)) {
+            self.ask("deleterange", &json!({"key": STANDARD.encode(key)})).await?;
+            changed += 1;
+        }
+        Ok(changed)
+    }
+
+    async fn ask(&self, what: &str, body: &Value) -> Result<Value> {
+        let path = format!("/v3/kv/{what}");
+        let answer = plain_http::post_json(self.port, &path, &body.to_string(), Duration::from_secs(30)).await?;
+        let text = String::from_utf8_lossy(&answer.body);
+        ensure!(answer.status == 200, "etcd answered {}: {text}", answer.status);
+        serde_json::from_slice(&answer.body).context("parse etcd's answer")
     }
 }
 

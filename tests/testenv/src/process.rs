@@ -140,6 +140,13 @@ impl Process {
         self.wait().await
     }
 
+    /// Ends it as a crash does: SIGKILL to its group.
+    pub async fn kill(&self) -> Result<ExitStatus> {
+        self.0.ending.store(true, Ordering::SeqCst);
+        self.send(libc::SIGKILL, true);
+        self.wait().await
+    }
+
     /// The resident memory in bytes, while it runs.
     #[must_use]
     pub fn resident_bytes(&self) -> Option<u64> {

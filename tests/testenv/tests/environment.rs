@@ -236,7 +236,7 @@ async fn the_node_runs_a_deployment_as_the_kubelet_would() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_api_server_can_be_away_for_a_while() -> Result<()> {
+async fn a_cluster_can_lose_its_api_server_its_latest_changes_and_every_process() -> Result<()> {
     let env = testenv::shared();
     // Of a managed cluster, so that the other tests can go on.
     let spoke = env.spoke("cluster2")?;
@@ -252,9 +252,32 @@ async fn an_api_server_can_be_away_for_a_while() -> Result<()> {
     spoke.start_api_server().await?;
     apply_secret(&spoke, name, "two").await?;
     let process = node.await_ready(name, "probe", SOON).await?;
-    env.until("the file to follow", SOON, || async {
-        Ok((get(&process, "/file").await? == "two").then_some(()))
-    })
-    .await?;
+    let follow = |expected: &'static str| {
+        let process = process.clone();
+        env.until("the file to follow", SOON, move || {
+            let process = process.clone();
+            async move { Ok((get(&process, "/file").await? == expected).then_some(())) }
+        })
+    };
+    follow("two").await?;
+
+    // Taken back to an earlier state it has what was then, and nothing that came later.
+    let backup = spoke.etcd_dump().await?;
+    apply_secret(&spoke, name, "three").await?;
+    spoke.apply_text(&probe("comes-later")).await?;
+    follow("three").await?;
+    assert!(spoke.restore(&backup).await? > 3);
+    follow("two").await?;
+    let namespaces: Api<Namespace> = Api::all(spoke.client().await?);
+    assert!(namespaces.get_opt("comes-later").await?.is_none());
+    apply_secret(&spoke, name, "four").await?;
+    follow("four").await?;
+
+    // Killed components come back as they were.
+    for component in spoke.component_names() {
+        spoke.crash(&component).await?;
+    }
+    apply_secret(&spoke, name, "five").await?;
+    follow("five").await?;
     env.check()
 }

@@ -2,11 +2,12 @@
 pub mod v1alpha1;
 pub mod v1beta1;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Extra;
+use super::{Extra, names};
 
 /// API group of the addon kinds.
 pub const GROUP: &str = "addon.open-cluster-management.io";
@@ -90,4 +91,18 @@ pub struct HealthCheck {
     /// `Lease` (default: the registration agent looks at the Lease) or `Customized`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
+}
+
+/// Whether an addon's agent that ran before has fallen silent, by the conditions of its `ManagedClusterAddOn`: its Lease is
+/// stale, or nothing is known of its cluster. An agent that has no Lease yet is only new.
+#[must_use]
+pub fn is_silent(conditions: &[Condition]) -> bool {
+    let available = conditions
+        .iter()
+        .find(|condition| condition.type_ == names::condition::AVAILABLE);
+    available.is_some_and(|available| match available.status.as_str() {
+        "Unknown" => available.reason != names::available::LEASE_NOT_FOUND,
+        "False" => available.reason == names::available::LEASE_UPDATE_STOPPED,
+        _ => false,
+    })
 }

@@ -256,10 +256,18 @@ proptest! {
         for (step, action) in actions.iter().enumerate() {
             match action {
                 Action::Wire(link, wanted) => object = wire(&object, LINKS[*link], wanted).0,
-                Action::Draft(link, wanted) => draft = plan(&object, LINKS[*link], wanted).unwrap().patch,
+                Action::Draft(link, wanted) => {
+                    let patch = plan(&object, LINKS[*link], wanted).unwrap().patch;
+                    draft = patch.map(|patch| (patch, *link, wanted));
+                }
                 Action::Send => {
-                    let sent = draft.take().and_then(|patch| apply(&object, &patch).ok());
-                    object = sent.unwrap_or(object);
+                    if let Some((patch, link, wanted)) = draft.take()
+                        && let Ok(sent) = apply(&object, &patch)
+                    {
+                        let fresh = wire(&object, LINKS[link], wanted).0;
+                        prop_assert_eq!(dense(bare(sent.clone())), dense(bare(fresh)), "refused, or as good as new");
+                        object = sent;
+                    }
                 }
                 action => {
                     edit(action, step, &mut object, &mut alone);

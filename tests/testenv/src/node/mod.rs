@@ -179,6 +179,16 @@ impl RunningProcess {
         self.process.signal(signal);
     }
 
+    /// Freezes it with SIGSTOP, as a machine does that hangs. Nobody starts it again; it goes on after [`Self::thaw`].
+    pub fn freeze(&self) {
+        self.process.signal(libc::SIGSTOP);
+    }
+
+    /// Lets a frozen process go on.
+    pub fn thaw(&self) {
+        self.process.signal(libc::SIGCONT);
+    }
+
     /// Waits for its end.
     pub async fn wait(&self) -> Result<std::process::ExitStatus> {
         self.process.wait().await
