@@ -7,7 +7,7 @@ use std::{
 
 use scenarios::bench::{
     counters::{Call, KINDS, Kind},
-    figures::{mebibytes, percentiles},
+    figures::{compared, mebibytes, percentiles},
     machine::Machine,
 };
 
@@ -78,20 +78,10 @@ impl Report {
             self.changes
         )?;
         writeln!(text, "| ms | p50 | p90 | p99 | max |\n|---|---:|---:|---:|---:|")?;
-        let (product, floor) = (percentiles(&self.product.times), percentiles(&self.floor.times));
-        for (name, figures) in [
-            ("product", product),
-            ("floor: the same API writes by a bare loop", floor),
-        ] {
-            let cells = figures.map(|time| format!("{:.1}", time * 1000.0));
-            writeln!(text, "| {name} | {} |", cells.join(" | "))?;
-        }
-        let ratios: Vec<_> = product
-            .iter()
-            .zip(floor)
-            .map(|(product, floor)| format!("{:.2}", product / floor))
-            .collect();
-        writeln!(text, "| ratio | {} |\n", ratios.join(" | "))?;
+        let [product, floor, ratio] = compared(percentiles(&self.product.times), percentiles(&self.floor.times));
+        writeln!(text, "| product | {product} |")?;
+        writeln!(text, "| floor: the same API writes by a bare loop | {floor} |")?;
+        writeln!(text, "| ratio | {ratio} |\n")?;
         writeln!(
             text,
             "The product's first change after {} idle seconds, when connections have to be made anew, took {:.1} ms.\n",

@@ -209,8 +209,7 @@ impl Shared {
     ) -> Self {
         // What the floor has made is not ours: it has another label.
         let ours = || watcher::Config::default().labels(names::PEERING_LABEL);
-        let (members, exports, links, carried) =
-            (queues.clone(), queues.clone(), queues.clone(), queues.links.clone());
+        let (members, exports, links, carried) = (queues.clone(), queues.clone(), queues.clone(), queues.links.clone());
         let (places, envelopes) = (memory.clone(), memory.clone());
         let client = &clients.watch;
         let everywhere = watcher::Config::default();
@@ -335,7 +334,10 @@ impl Shared {
         if known >= Some(opened.revision) {
             return Ok(Outcome::Done);
         }
-        let (source, number) = (&link.spec.from.cluster, number(&Content::decode(opened.content.expose())?));
+        let (source, number) = (
+            &link.spec.from.cluster,
+            number(&Content::decode(opened.content.expose())?),
+        );
         if let Some(number) = number {
             self.memory.course.arrived(source, number, &id);
         }
@@ -425,7 +427,11 @@ fn delivered(link: &PeerLink, revision: i64, hash: String) -> PeerLinkStatus {
     PeerLinkStatus {
         applied_revision: Some(revision),
         applied_hash: Some(hash),
-        conditions: vec![merge(known.map(std::slice::from_ref).unwrap_or_default(), &said, Timestamp::now())],
+        conditions: vec![merge(
+            known.map(std::slice::from_ref).unwrap_or_default(),
+            &said,
+            Timestamp::now(),
+        )],
         ..PeerLinkStatus::default()
     }
 }

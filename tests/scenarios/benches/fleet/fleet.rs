@@ -101,8 +101,14 @@ impl<'a> Fleet<'a> {
                 all(),
                 |_| {},
             ),
-            peerings: watch(&tasks, &token, "peerings", Api::all(clients.watch.clone()), all(), |_| {
-            }),
+            peerings: watch(
+                &tasks,
+                &token,
+                "peerings",
+                Api::all(clients.watch.clone()),
+                all(),
+                |_| {},
+            ),
             _stop: token.drop_guard(),
         };
         fleet.namespaces.ready().await;
@@ -197,14 +203,18 @@ impl<'a> Fleet<'a> {
             return false;
         };
         let ready = condition(&status.conditions, reasons::READY);
-        status.links.is_some_and(|links| links.ready == i64::from(self.links(1)))
+        status
+            .links
+            .is_some_and(|links| links.ready == i64::from(self.links(1)))
             && ready.is_some_and(|ready| ready.status == "True")
     }
 
     /// Every tenth source of so many meshes.
     pub fn sources(&self, meshes: u32) -> Vec<Source> {
         let all = (0..meshes).flat_map(|mesh| (0..self.size).map(move |index| (mesh, index)));
-        all.step_by(PART).map(|(mesh, index)| self.source(mesh, index)).collect()
+        all.step_by(PART)
+            .map(|(mesh, index)| self.source(mesh, index))
+            .collect()
     }
 
     fn source(&self, mesh: u32, index: u32) -> Source {

@@ -141,18 +141,36 @@ impl Floor {
             deadline: DEADLINE,
         };
         let by_export = shared.routes.iter().enumerate();
-        let by_export: Arc<HashMap<_, _>> =
-            Arc::new(by_export.map(|(index, route)| (route.export.name_any(), index)).collect());
+        let by_export: Arc<HashMap<_, _>> = Arc::new(
+            by_export
+                .map(|(index, route)| (route.export.name_any(), index))
+                .collect(),
+        );
         let by_work: Arc<HashMap<_, _>> = Arc::new(shared.legs().collect());
         let of = shared.clone();
         let publish = move |route| of.clone().publish(route);
-        tasks.spawn(run(queues.changed, options("floor-publish", AGENTS), token.clone(), publish));
+        tasks.spawn(run(
+            queues.changed,
+            options("floor-publish", AGENTS),
+            token.clone(),
+            publish,
+        ));
         let of = shared.clone();
         let carry = move |export| of.clone().carry(by_export.get(&export).copied());
-        tasks.spawn(run(queues.exports, options("floor-carry", PEERINGS), token.clone(), carry));
+        tasks.spawn(run(
+            queues.exports,
+            options("floor-carry", PEERINGS),
+            token.clone(),
+            carry,
+        ));
         let of = shared.clone();
         let deliver = move |work| of.clone().deliver(by_work.get(&work).copied(), work);
-        tasks.spawn(run(queues.works, options("floor-deliver", AGENTS), token.clone(), deliver));
+        tasks.spawn(run(
+            queues.works,
+            options("floor-deliver", AGENTS),
+            token.clone(),
+            deliver,
+        ));
         Ok(Self {
             shared,
             _stop: token.drop_guard(),
@@ -220,10 +238,10 @@ impl Shared {
         let revision = route.base + i64::from(route.number.load(Ordering::SeqCst));
         let mut status = route.status.clone();
         status.insert("revision".to_owned(), revision.into());
-        stamp(status.get_mut("contentHash"), revision);
+        stamp(&mut status, "contentHash", revision);
         let envelopes = status.get_mut("envelopes").and_then(Value::as_array_mut);
-        for envelope in envelopes.into_iter().flatten() {
-            stamp(envelope.get_mut("data"), revision);
+        for envelope in envelopes.into_iter().flatten().filter_map(Value::as_object_mut) {
+            stamp(envelope, "data", revision);
         }
         apply_status(&self.exports, &route.export, AGENT, &status).await?;
         Ok(Outcome::Done)
@@ -270,9 +288,13 @@ impl Shared {
         let revision = route.base + i64::from(number);
         let mut status = leg.status.clone();
         status.insert("appliedRevision".to_owned(), revision.into());
-        stamp(status.get_mut("appliedHash"), revision);
-        let said = status.get_mut("conditions").and_then(|said| said.get_mut(0)?.get_mut("message"));
-        stamp(said, revision);
+        stamp(&mut status, "appliedHash", revision);
+        let said = status
+            .get_mut("conditions")
+            .and_then(|said| said.get_mut(0)?.as_object_mut());
+        if let Some(said) = said {
+            stamp(said, "message", revision);
+        }
         apply_status(&self.links, &leg.link, AGENT, &status).await?;
         leg.reported.store(number, Ordering::SeqCst);
         self.course.reported(&route.source, number);
@@ -382,8 +404,8 @@ fn envelope_in<'w>(work: &'w mut Value, link: &str) -> Option<&'w mut Value> {
 }
 
 /// Lets a text begin with the revision; it stays as long as it is.
-fn stamp(text: Option<&mut Value>, revision: i64) {
-    if let Some(Value::String(text)) = text {
+fn stamp(fields: &mut Map<String, Value>, field: &str, revision: i64) {
+    if let Some(Value::String(text)) = fields.get_mut(field) {
         let rest = text.get(DIGITS..).unwrap_or_default();
         *text = format!("{revision}{rest}");
     }

@@ -7,7 +7,7 @@ use std::{
 
 use scenarios::bench::{
     counters::{Call, Counts, Kind},
-    figures::{mebibytes, percentiles},
+    figures::{compared, mebibytes, percentiles},
     machine::Machine,
 };
 
@@ -146,7 +146,10 @@ impl Report {
         )?;
         let none = first.usage.resident;
         writeln!(text, "| 0 | {} | | |", mebibytes(none))?;
-        let sized = self.steps.iter().filter_map(|step| Some((u64::from(step.links?), step)));
+        let sized = self
+            .steps
+            .iter()
+            .filter_map(|step| Some((u64::from(step.links?), step)));
         for (links, step) in sized.filter(|(links, _)| *links > 0) {
             let resident = step.usage.resident;
             let more = resident.saturating_sub(none);
@@ -178,20 +181,20 @@ impl Report {
             self.rounds
         )?;
         for (pace, product, floor) in self.paces() {
-            let (product, floor) = (percentiles(&product.times), percentiles(&floor.times));
-            for (name, figures) in [("product", product), ("floor", floor)] {
-                let cells = figures.map(|time| format!("{:.1}", time * 1000.0));
-                writeln!(text, "| {pace}: {name} | {} |", cells.join(" | "))?;
-            }
-            let ratios = product.iter().zip(floor).map(|(product, floor)| format!("{:.2}", product / floor));
-            writeln!(text, "| {pace}: ratio | {} |", ratios.collect::<Vec<_>>().join(" | "))?;
+            let [product, floor, ratio] = compared(percentiles(&product.times), percentiles(&floor.times));
+            writeln!(text, "| {pace}: product | {product} |")?;
+            writeln!(text, "| {pace}: floor | {floor} |")?;
+            writeln!(text, "| {pace}: ratio | {ratio} |")?;
         }
         writeln!(text)
     }
 
     fn write_writes(&self, text: &mut String) -> fmt::Result {
         let paces = self.paces();
-        let series: Vec<_> = paces.iter().flat_map(|(_, product, floor)| [*product, *floor]).collect();
+        let series: Vec<_> = paces
+            .iter()
+            .flat_map(|(_, product, floor)| [*product, *floor])
+            .collect();
         let row = |text: &mut String, what: &str, holds: &dyn Fn(&Call) -> bool| {
             let cells: Vec<_> = series.iter().map(|series| series.per_link(holds)).collect();
             writeln!(text, "| {what} | {} |", cells.join(" | "))
@@ -211,7 +214,9 @@ impl Report {
             row(text, &format!("{verb} {resource}"), &same)?;
         }
         row(text, "**all of ours**", &is_ours)?;
-        row(text, "of these not 2xx", &|call| is_ours(call) && !call.code.starts_with('2'))?;
+        row(text, "of these not 2xx", &|call| {
+            is_ours(call) && !call.code.starts_with('2')
+        })?;
         let others = |call: &Call| call.kind() == Some(Kind::Write) && !is_ours(call);
         row(text, "others' (OCM, Kubernetes, the benchmark's counting)", &others)?;
         row(text, "everybody's reads", &|call| call.kind() == Some(Kind::Read))?;

@@ -53,7 +53,7 @@ pub struct Taken {
 pub struct Steps<'a> {
     env: &'a Env,
     manager: RunningProcess,
-    steps: Vec<Step>,
+    done: Vec<Step>,
     counted: Counts,
     cpu: Duration,
 }
@@ -64,7 +64,7 @@ impl<'a> Steps<'a> {
         Self {
             env,
             manager,
-            steps: Vec::new(),
+            done: Vec::new(),
             counted: Counts::default(),
             cpu: Duration::ZERO,
         }
@@ -113,7 +113,7 @@ impl<'a> Steps<'a> {
     fn take(&mut self, what: &str, time: Option<Duration>, requests: Counts) -> Result<()> {
         let usage = usage::of(self.manager.pid())?;
         eprintln!("{what}: {time:?}, {usage:?}");
-        self.steps.push(Step {
+        self.done.push(Step {
             what: what.to_owned(),
             time,
             cpu: usage.cpu.saturating_sub(self.cpu),
@@ -128,7 +128,7 @@ impl<'a> Steps<'a> {
 
     /// The last step ended with so many links.
     pub fn sized(&mut self, links: u32) {
-        if let Some(step) = self.steps.last_mut() {
+        if let Some(step) = self.done.last_mut() {
             step.links = Some(links);
         }
     }
@@ -152,6 +152,6 @@ impl<'a> Steps<'a> {
 
     /// All steps.
     pub fn finish(self) -> Vec<Step> {
-        self.steps
+        self.done
     }
 }

@@ -25,7 +25,9 @@ pub fn of(pid: u32) -> Result<Usage> {
 
 fn parse(status: &str, stat: &str) -> Result<Usage> {
     let bytes = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         kibibytes
             .map(|kibibytes| kibibytes * 1024)
