@@ -143,7 +143,7 @@ pub async fn metric(process: &RunningProcess, name: &str, label: &str) -> Result
     let lines = text
         .lines()
         .filter(|line| !line.starts_with('#') && line.contains(name) && line.contains(label));
-    Ok(lines
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-        .sum())
+    let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    // Not `sum`, which makes -0 of nothing.
+    Ok(values.fold(0.0, |sum, value| sum + value))
 }

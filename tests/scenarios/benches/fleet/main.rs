@@ -33,11 +33,13 @@ use crate::{
     fleet::{Fleet, Source},
     floor::Floor,
     report::{Report, Restart},
-    steps::Steps,
+    steps::{Grown, Steps},
 };
 
 /// Name of the manager's Deployment.
 const MANAGER: &str = "addon-manager";
+/// The metric by which the manager counts its own writes.
+const OWN_WRITES: &str = "orchestrator_writes_total";
 /// The pause between changes one by one: the next one meets nobody who is still busy with this one.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long is waited for late writes of a manager that has been started again.
@@ -113,6 +115,10 @@ async fn measure(env: &Env, settings: &Settings) -> Result<Report> {
             continue;
         }
         let (clusters, links) = (fleet.clusters(meshes.end), fleet.links(meshes.end));
+        let grown = Grown {
+            links,
+            new: links - fleet.links(meshes.start),
+        };
         fleet.accept(meshes.clone()).await?;
         steps.settle().await?;
         steps
@@ -122,14 +128,14 @@ async fn measure(env: &Env, settings: &Settings) -> Result<Report> {
             )
             .await?;
         steps.run(&format!("{links} links Ready"), fleet.peer(meshes)).await?;
-        steps.sized(links);
+        steps.grown(grown);
     }
 
     let sources = fleet.sources(settings.meshes);
     let floor = Floor::start(&clients, &sources).await?;
     let mut report = Report::new(settings.rounds, &sources);
     change(&steps, &agents, &floor, &sources, &mut report).await?;
-    steps.idle("after the changes").await?;
+    steps.idle("all changes, the floor's too").await?;
     report.restart = restart(env, &mut steps).await?;
     report.steps = steps.finish();
     Ok(report)
@@ -192,6 +198,8 @@ async fn at_once(way: &dyn Way, sources: &[Source], number: u32) -> Result<Vec<D
 async fn restart(env: &Env, steps: &mut Steps<'_>) -> Result<Restart> {
     let before = steps.manager().clone();
     let counted = steps.settle().await?;
+    let written = world::metric(&before, OWN_WRITES, "").await?;
+    ensure!(written > 0.0, "the manager does not count its writes as {OWN_WRITES}");
     let start = std::time::Instant::now();
     before.kill();
     let again = env
@@ -202,7 +210,7 @@ async fn restart(env: &Env, steps: &mut Steps<'_>) -> Result<Restart> {
     let ready = start.elapsed();
     tokio::time::sleep(REST).await;
     let after = steps.settle().await?;
-    let own = world::metric(&again, "writes_total", "").await?;
+    let own = world::metric(&again, OWN_WRITES, "").await?;
     steps.replaced(again)?;
     Ok(Restart {
         ready,

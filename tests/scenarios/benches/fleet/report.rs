@@ -110,6 +110,7 @@ impl Report {
         )?;
         self.write_steps(text)?;
         self.write_memory(text)?;
+        self.write_growth(text)?;
         self.write_times(text)?;
         self.write_writes(text)?;
         self.write_restart(text)
@@ -135,30 +136,54 @@ impl Report {
         writeln!(text)
     }
 
-    /// What another link costs: the difference between the first step and those with another number of links each.
+    /// What another link costs, with its share of a cluster and of a Peering.
     fn write_memory(&self, text: &mut String) -> fmt::Result {
         let Some(first) = self.steps.first() else {
             return Ok(());
         };
         writeln!(
             text,
-            "### The manager's memory by links\n\n| links | MiB | KiB a link | MiB at {GOAL} links, if it goes on like that |\n|---:|---:|---:|---:|"
+            "### The manager's memory by links\n\n\
+             | links | MiB | KiB a link since the row above | MiB at {GOAL} links, if it goes on like that |\n\
+             |---:|---:|---:|---:|"
         )?;
-        let none = first.usage.resident;
-        writeln!(text, "| 0 | {} | | |", mebibytes(none))?;
-        let sized = self
-            .steps
-            .iter()
-            .filter_map(|step| Some((u64::from(step.links?), step)));
-        for (links, step) in sized.filter(|(links, _)| *links > 0) {
-            let resident = step.usage.resident;
-            let more = resident.saturating_sub(none);
-            let (each, goal) = (more / links / 1024, none + more * GOAL / links);
+        let mut above = first.usage.resident;
+        writeln!(text, "| 0 | {} | | |", mebibytes(above))?;
+        let grown = self.steps.iter().filter_map(|step| Some((step.grown?, step.usage)));
+        for (grown, usage) in grown {
+            let (links, resident) = (u64::from(grown.links), usage.resident);
+            let each = resident.saturating_sub(above) / u64::from(grown.new.max(1));
+            let goal = resident + each * GOAL.saturating_sub(links);
             writeln!(
                 text,
-                "| {links} | {} | {each} | {} |",
+                "| {links} | {} | {} | {} |",
                 mebibytes(resident),
+                each / 1024,
                 mebibytes(goal)
+            )?;
+            above = resident;
+        }
+        writeln!(text)
+    }
+
+    /// Who writes what until new links are Ready.
+    fn write_growth(&self, text: &mut String) -> fmt::Result {
+        let mut grown = self.steps.iter().filter_map(|step| Some((step.grown?, step)));
+        let Some((grown, step)) = grown.next_back() else {
+            return Ok(());
+        };
+        writeln!(
+            text,
+            "### The hub's writes until the last {} links were Ready\n\n| verb and resource | writes | a link |\n|---|---:|---:|",
+            grown.new
+        )?;
+        for (verb, resource) in rows([&step.requests]) {
+            let same = |call: &Call| (call.verb.as_str(), call.resource.as_str()) == (verb, resource);
+            let writes = step.requests.sum(same);
+            writeln!(
+                text,
+                "| {verb} {resource} | {writes} | {:.2} |",
+                writes / f64::from(grown.new.max(1))
             )?;
         }
         writeln!(text)
@@ -204,13 +229,8 @@ impl Report {
             "### The hub's writes per changed link, without Leases and Events\n\n\
              | verb and resource | one by one: product | floor | at once: product | floor |\n|---|---:|---:|---:|---:|"
         )?;
-        let calls = series.iter().flat_map(|series| series.requests.0.keys());
-        let rows: BTreeSet<_> = calls
-            .filter(|call| is_ours(call))
-            .map(|call| (&call.verb, &call.resource))
-            .collect();
-        for (verb, resource) in rows {
-            let same = |call: &Call| (&call.verb, &call.resource) == (verb, resource);
+        for (verb, resource) in rows(series.iter().map(|series| &series.requests)) {
+            let same = |call: &Call| (call.verb.as_str(), call.resource.as_str()) == (verb, resource);
             row(text, &format!("{verb} {resource}"), &same)?;
         }
         row(text, "**all of ours**", &is_ours)?;
@@ -242,4 +262,13 @@ impl Report {
         }
         Ok(())
     }
+}
+
+/// Verbs and resources of all writes that are ours.
+fn rows<'c>(counts: impl IntoIterator<Item = &'c Counts>) -> BTreeSet<(&'c str, &'c str)> {
+    let calls = counts.into_iter().flat_map(|counts| counts.0.keys());
+    calls
+        .filter(|call| is_ours(call))
+        .map(|call| (call.verb.as_str(), call.resource.as_str()))
+        .collect()
 }

@@ -35,8 +35,17 @@ pub struct Step {
     pub requests: Counts,
     /// The manager afterwards.
     pub usage: Usage,
-    /// How many links there are, where only the number of links differs between steps.
-    pub links: Option<u32>,
+    /// How the fleet has grown, where links have been added.
+    pub grown: Option<Grown>,
+}
+
+/// Links that have been added.
+#[derive(Clone, Copy)]
+pub struct Grown {
+    /// How many there are now.
+    pub links: u32,
+    /// How many of them are new.
+    pub new: u32,
 }
 
 /// What was measured in a series of changes.
@@ -119,17 +128,17 @@ impl<'a> Steps<'a> {
             cpu: usage.cpu.saturating_sub(self.cpu),
             requests: requests.since(&self.counted),
             usage,
-            links: None,
+            grown: None,
         });
         self.cpu = usage.cpu;
         self.counted = requests;
         Ok(())
     }
 
-    /// The last step ended with so many links.
-    pub fn sized(&mut self, links: u32) {
+    /// The last step has added links.
+    pub fn grown(&mut self, grown: Grown) {
         if let Some(step) = self.done.last_mut() {
-            step.links = Some(links);
+            step.grown = Some(grown);
         }
     }
 
