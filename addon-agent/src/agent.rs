@@ -18,6 +18,8 @@ use crate::{
     connection,
     context::Context,
     exports, identity, member,
+    metrics::Metrics,
+    probe::{Loopback, runner::Runner},
     spoke::{Pool, pool::Queues},
     targets,
 };
@@ -83,8 +85,23 @@ fn context(
         targets: Queue::new(),
     };
     let pool = Pool::new(spoke.watch.clone(), tasks.clone(), token.clone(), queues.clone());
+    let loopback = if args.allow_loopback_probes {
+        warn!("probes may connect to loopback addresses: this is for test environments");
+        Loopback::Allow
+    } else {
+        Loopback::Refuse
+    };
+    let metrics = Metrics::default();
+    let probes = Runner::new(tasks.clone(), token.clone(), metrics.clone(), loopback);
     let (cluster, namespace) = (args.cluster_name.clone(), args.namespace.clone());
-    Ok(Arc::new(Context::new(cluster, namespace, spoke, pool, queues)))
+    Ok(Arc::new(Context::new(
+        cluster,
+        namespace,
+        spoke,
+        (pool, queues),
+        metrics,
+        probes,
+    )))
 }
 
 fn serve(

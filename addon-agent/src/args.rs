@@ -20,6 +20,10 @@ pub struct Args {
     /// Where /healthz, /readyz and /metrics are served.
     #[arg(long, env = "HEALTH_LISTEN", default_value = "0.0.0.0:8080")]
     pub health_listen: SocketAddr,
+    /// Lets probes connect to loopback addresses, which are no other cluster's anywhere but in a test environment whose
+    /// clusters are processes of one machine.
+    #[arg(long, env = "ALLOW_LOOPBACK_PROBES", hide = true)]
+    pub allow_loopback_probes: bool,
     /// Form of the log: text or json.
     #[arg(long, env = "LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
@@ -36,6 +40,6 @@ mod tests {
         Args::command().debug_assert();
         let args = Args::parse_from(["agent", "--cluster-name=east", "--namespace=ns", "--log-format=json"]);
         assert_eq!(args.log_format, LogFormat::Json);
-        assert_eq!(args.health_listen.port(), 8080);
+        assert_eq!((args.health_listen.port(), args.allow_loopback_probes), (8080, false));
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     decide::member::Identity,
     hub::Hub,
     metrics::Metrics,
+    probe::runner::Runner,
     spoke::{Place, Pool, pool::Queues, target_of},
 };
 
@@ -35,6 +36,8 @@ pub struct Context {
     pub member: Queue<()>,
     /// Counters.
     pub metrics: Metrics,
+    /// The probes that run.
+    pub probes: Runner,
     /// The highest revision that was applied, per link.
     pub applied: Mutex<BTreeMap<String, i64>>,
     /// Last writes.
@@ -54,7 +57,14 @@ pub struct Context {
 impl Context {
     /// A context that knows neither hub nor key pair yet.
     #[must_use]
-    pub fn new(cluster: String, namespace: String, spoke: Clients, pool: Pool, queues: Queues) -> Self {
+    pub fn new(
+        cluster: String,
+        namespace: String,
+        spoke: Clients,
+        (pool, queues): (Pool, Queues),
+        metrics: Metrics,
+        probes: Runner,
+    ) -> Self {
         Self {
             cluster,
             namespace,
@@ -62,7 +72,8 @@ impl Context {
             pool,
             queues,
             member: Queue::new(),
-            metrics: Metrics::default(),
+            metrics,
+            probes,
             applied: Mutex::default(),
             exports: Recent::default(),
             links: Recent::default(),

@@ -12,10 +12,6 @@ mod hub;
 mod identity;
 mod member;
 mod metrics;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "links do not carry probes yet")
-)]
 mod probe;
 mod spoke;
 mod status;

@@ -1,17 +1,18 @@
 //! The agent's own counters. Those of queues and watches are the framework's.
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
+use jiff::Timestamp;
 use peering_api::peering::reasons::Delivered;
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, info::Info},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
     registry::Registry,
 };
 
-use crate::decide::group::Refusal;
+use crate::{decide::group::Refusal, probe};
 
 /// Distinct refused envelopes that are remembered per link; beyond that, repeated ones are counted again.
 const REMEMBERED: usize = 256;
@@ -33,13 +34,36 @@ struct Kind {
     kind: String,
 }
 
-/// The counters, and which refused envelopes are in them already.
-#[derive(Debug, Default)]
+/// A probe of a link: as many as there are links with probes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ProbeLabels {
+    /// Name of the Peering.
+    pub peering: String,
+    /// Name of the artefact.
+    pub artefact: String,
+    /// The cluster that hands over.
+    pub from: String,
+    /// Kind of the probe and its position among those of the artefact.
+    pub probe: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProbeResult {
+    result: &'static str,
+}
+
+/// What a probe's run is counted under where it succeeds.
+const SUCCESS: &str = "Success";
+
+/// The counters, and which refused envelopes are in them already. Clones share them.
+#[derive(Clone, Debug, Default)]
 pub struct Metrics {
     refused: Family<Reason, Counter>,
     deliveries: Family<Kind, Counter>,
     seals: Counter,
-    counted: Mutex<HashMap<String, HashSet<(u64, &'static str)>>>,
+    probes: Family<ProbeResult, Counter>,
+    last_success: Family<ProbeLabels, Gauge>,
+    counted: Arc<Mutex<HashMap<String, HashSet<(u64, &'static str)>>>>,
 }
 
 impl Metrics {
@@ -56,6 +80,27 @@ impl Metrics {
         let help = "Targets that were created or changed, by their kind";
         registry.register("deliveries", help, self.deliveries.clone());
         registry.register("seals", "Envelopes that were sealed", self.seals.clone());
+        let help = "Runs of probes over the network, by Success or the reason of the failure";
+        registry.register("probe_runs", help, self.probes.clone());
+        let help = "When a probe over the network last succeeded, in seconds since 1970";
+        registry.register("probe_last_success_timestamp_seconds", help, self.last_success.clone());
+    }
+
+    /// Counts a run of a probe: when it succeeded, or why it did not.
+    pub fn probed(&self, labels: &ProbeLabels, result: Result<Timestamp, probe::Reason>) {
+        let counted = match result {
+            Ok(at) => {
+                self.last_success.get_or_create(labels).set(at.as_second());
+                SUCCESS
+            }
+            Err(reason) => reason.as_str(),
+        };
+        self.probes.get_or_create(&ProbeResult { result: counted }).inc();
+    }
+
+    /// A probe that runs no more says nothing.
+    pub fn forget_probe(&self, labels: &ProbeLabels) {
+        self.last_success.remove(labels);
     }
 
     /// Counts a refused envelope; returns false if it was counted before.
@@ -120,12 +165,31 @@ mod tests {
         let metrics = Metrics::default();
         metrics.delivered("Secret");
         metrics.sealed(2);
+        let probe = |from: &str| ProbeLabels {
+            peering: "p".to_owned(),
+            artefact: "a".to_owned(),
+            from: from.to_owned(),
+            probe: "tls/0".to_owned(),
+        };
+        let at = Timestamp::from_second(7).unwrap();
+        metrics.probed(&probe("east"), Ok(at));
+        metrics.probed(&probe("north"), Ok(at));
+        metrics.probed(&probe("north"), Err(probe::Reason::Unreachable));
+        metrics.forget_probe(&probe("north"));
         let text = scrape(&metrics);
         assert!(
             text.contains("orchestrator_deliveries_total{kind=\"Secret\"} 1"),
             "{text}"
         );
         assert!(text.contains("orchestrator_seals_total 2"), "{text}");
+        for line in [
+            "orchestrator_probe_runs_total{result=\"Success\"} 2",
+            "orchestrator_probe_runs_total{result=\"Unreachable\"} 1",
+            "orchestrator_probe_last_success_timestamp_seconds{peering=\"p\",artefact=\"a\",from=\"east\",probe=\"tls/0\"} 7",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
+        assert!(!text.contains("from=\"north\""), "{text}");
         let zero = "orchestrator_refused_envelopes_total{reason=\"StaleRevision\"} 0";
         assert!(text.contains(zero), "{text}");
         let expected = exposition::table(&exposition::parse(&text));

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use peering_api::{
     names,
     peering::{
-        ApiServer, Artefact, ExchangeProfileSpec, KnownMember, ObjectRef, PeerExportSpec, PeerLinkSpec, PeeringSpec,
+        ApiServer, Artefact, ExchangeProfileSpec, FormerConsumer, KnownMember, ObjectRef, PeerExportSpec, PeerLinkSpec, PeeringSpec,
         Recipient,
         reasons::{ACCEPTED, Accepted},
     },
@@ -55,6 +55,8 @@ pub struct LinkFacts {
     pub carrier: Option<String>,
     /// What it writes now, and what it wrote before that.
     pub targets: Vec<ObjectRef>,
+    /// The consumers that it names, or did before and its destination may still hold something of it in.
+    pub wired: BTreeSet<FormerConsumer>,
 }
 
 /// An object on a cluster.

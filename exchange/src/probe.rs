@@ -89,8 +89,10 @@ impl Reason {
 pub struct Failure {
     /// Why.
     pub reason: Reason,
-    /// What was seen, for people; no secret.
+    /// What was seen, for people; no secret. Where it begins with "expected", it says what was expected too.
     pub seen: String,
+    /// What to do about it, where that is known better than from the reason.
+    pub next: Option<String>,
 }
 
 /// When and how often a probe runs.
@@ -169,6 +171,17 @@ impl History {
     pub fn first_failure(&self) -> Option<Timestamp> {
         self.first_failure
     }
+
+    /// Whether what counts is the same: a run that changes nothing is no news.
+    #[must_use]
+    pub fn stands_as(&self, other: &Self) -> bool {
+        self.standing == other.standing
+    }
+
+    /// The last run has failed, and that does not count yet.
+    fn is_in_doubt(&self) -> bool {
+        self.failures > 0 && !matches!(self.standing, Some(Standing::Bad { .. }))
+    }
 }
 
 /// The history after one more run, which ended at `now`.
@@ -206,7 +219,8 @@ pub fn note(history: &History, settings: &Settings, result: Result<(), Failure>,
     next
 }
 
-/// When the probe runs next: an interval after the last run, ± 10 %. The first run comes within a tenth of the interval.
+/// When the probe runs next: an interval after the last run, ± 10 %. The first run comes within a tenth of the interval, and
+/// after a failure that does not count yet a tenth of the interval has to pass: it should soon be known whether it does.
 ///
 /// The jitter spreads the probes of many links that started together. It depends on `seed` (such as link id and name of the
 /// probe) and the number of runs only.
@@ -218,7 +232,12 @@ pub fn next_at(history: &History, settings: &Settings, seed: &str) -> Timestamp 
         None => (history.started, random % 101),
         Some(last) => (last, 900 + random % 201),
     };
-    let wait = settings.pace().as_millis() * permille / 1000;
+    let pace = if history.is_in_doubt() {
+        (settings.pace() / 10).max(MIN_INTERVAL)
+    } else {
+        settings.pace()
+    };
+    let wait = pace.as_millis() * permille / 1000;
     let at = i128::from(from.as_millisecond()) + wait;
     i64::try_from(at)
         .ok()
@@ -240,8 +259,9 @@ pub struct Probe<'a> {
 /// The longest message of a condition (peers keep to 1 KiB), and the longest parts of one that says what is wrong.
 const MAX_MESSAGE: usize = 1024;
 const MAX_WHAT: usize = 192;
-const MAX_EXPECTED: usize = 256;
+const MAX_EXPECTED: usize = 192;
 const MAX_SEEN: usize = 384;
+const MAX_NEXT: usize = 128;
 
 /// What a condition says about its probes: false if one fails, unknown if one has not run often enough, else true.
 ///
@@ -291,13 +311,28 @@ fn message(probe: &Probe<'_>, failure: &Failure, since: Timestamp, more: usize) 
         1 => " (and one more probe fails)".to_owned(),
         more => format!(" (and {more} more probes fail)"),
     };
-    format!(
-        "{}: expected {}, seen {} since {since}; {}{more}",
-        cut(probe.what, MAX_WHAT),
-        cut(probe.expected, MAX_EXPECTED),
-        cut(&failure.seen, MAX_SEEN),
-        failure.reason.next_step()
-    )
+    let seen = if failure.seen.starts_with("expected ") {
+        cut(&failure.seen, MAX_SEEN)
+    } else {
+        format!("expected {}, seen {}", cut(probe.expected, MAX_EXPECTED), cut(&failure.seen, MAX_SEEN))
+    };
+    let next = failure.next.as_deref().unwrap_or(failure.reason.next_step());
+    format!("{}: {seen}{SINCE}{since}; {}{more}", cut(probe.what, MAX_WHAT), cut(next, MAX_NEXT))
+}
+
+/// Stands between what was seen and since when.
+const SINCE: &str = " since ";
+
+/// Whether two verdicts tell the same, apart from since when: after a restart nobody knows that any more.
+#[must_use]
+pub fn same_but_since(a: &Verdict, b: &Verdict) -> bool {
+    let timeless = |message: &'_ str| -> Option<(String, String)> {
+        let (seen, rest) = message.rsplit_once(SINCE)?;
+        let (_, next) = rest.split_once("; ")?;
+        Some((seen.to_owned(), next.to_owned()))
+    };
+    let told = |verdict: &Verdict| timeless(&verdict.message).ok_or_else(|| verdict.message.clone());
+    (a.type_, a.status, &a.reason) == (b.type_, b.status, &b.reason) && told(a) == told(b)
 }
 
 /// The text, or its beginning and an ellipsis in at most `max` bytes.
@@ -336,6 +371,7 @@ mod tests {
         Err(Failure {
             reason,
             seen: seen.to_owned(),
+            next: None,
         })
     }
 
@@ -474,6 +510,49 @@ mod tests {
         assert_eq!(hasty.deadline(), SignedDuration::from_secs(1));
         let next = next_at(&after([Ok(())], &hasty), &hasty, "s");
         assert!(next > at(1), "an interval of nothing is no busy loop");
+    }
+
+    #[test]
+    fn a_doubt_is_soon_settled() {
+        let down = || fail(Reason::Unreachable, "timeout");
+        let wait = |runs: Vec<Result<(), Failure>>| {
+            let history = after(runs, &settings());
+            let last = history.last_run.unwrap();
+            next_at(&history, &settings(), "s").duration_since(last).as_secs()
+        };
+        for (runs, range) in [
+            (vec![Ok(())], 540..=660),
+            (vec![Ok(()), down()], 54..=66),
+            (vec![down(), down()], 54..=66),
+            (vec![down(), down(), down()], 540..=660),
+            (vec![down(), down(), down(), Ok(())], 540..=660),
+        ] {
+            assert!(range.contains(&wait(runs.clone())), "{runs:?}");
+        }
+    }
+
+    #[test]
+    fn a_restart_does_not_change_since_when_and_a_better_next_step_is_told() {
+        let failure = |seen: &str| {
+            Err(Failure {
+                reason: Reason::Unreachable,
+                seen: seen.to_owned(),
+                next: Some("try it by hand".to_owned()),
+            })
+        };
+        let said = |seen: &str, minute| {
+            let history = note(&History::new(at(0)), &Settings { failure_threshold: 1, ..settings() }, failure(seen), at(minute));
+            verdict(&history)
+        };
+        let (first, later, other) = (said("expected a, saw b", 1), said("expected a, saw b", 9), said("c", 1));
+        assert_eq!(
+            first.message,
+            "east -> west: tls of api.east:6443: expected a, saw b since 2026-01-01T12:04:20Z; try it by hand"
+        );
+        assert!(first.message != later.message && same_but_since(&first, &later));
+        assert!(!same_but_since(&first, &other));
+        let good = verdict(&after([Ok(())], &settings()));
+        assert!(same_but_since(&good, &good) && !same_but_since(&good, &first));
     }
 
     #[test]

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use peering_api::{
     names,
-    peering::{CertificateInput, EndpointInput, Input, ObjectRef, ObjectTemplate, PeerExportSpec, PeerLinkSpec},
+    peering::{
+        CertificateInput, EndpointInput, FormerConsumer, Input, ObjectRef, ObjectTemplate, PeerExportSpec, PeerLinkSpec,
+        Wire,
+    },
 };
 use serde_json::{Value, json};
 
@@ -170,18 +173,8 @@ impl Rights {
             let key = names::certificate_key_name(&link.id);
             self.add(Some(agent_namespace), "", "secrets", WRITE, Some(&key));
         }
-        for wire in &link.wire {
-            if let Some(apply) = &wire.apply {
-                self.template(apply);
-            }
-            let consumers = [
-                wire.add_to_list.as_ref().and_then(|change| change.object.as_ref()),
-                wire.set_field.as_ref().and_then(|change| change.object.as_ref()),
-                wire.annotate.as_ref().and_then(|change| change.object.as_ref()),
-            ];
-            for object in consumers.into_iter().flatten() {
-                self.object(object, CHANGE);
-            }
+        for wired in consumers(&link.wire).iter().chain(&link.unwire) {
+            self.object(&wired.object, if wired.applied { WRITE } else { CHANGE });
         }
         for probe in &link.probes {
             if let Some(object) = probe.object.as_ref().and_then(|probe| probe.object.as_ref()) {
@@ -201,6 +194,25 @@ impl Rights {
         });
         manifests.collect()
     }
+}
+
+/// The objects that a resolved `wire` changes or applies, in its order.
+#[must_use]
+pub fn consumers(wire: &[Wire]) -> Vec<FormerConsumer> {
+    let consumer = |wire: &Wire| {
+        let changed = [
+            wire.add_to_list.as_ref().and_then(|change| change.object.clone()),
+            wire.set_field.as_ref().and_then(|change| change.object.clone()),
+            wire.annotate.as_ref().and_then(|change| change.object.clone()),
+        ];
+        let applied = wire.apply.as_ref().and_then(place_of);
+        let changed = changed.into_iter().flatten().next();
+        Some(FormerConsumer {
+            applied: applied.is_some(),
+            object: applied.or(changed)?,
+        })
+    };
+    wire.iter().filter_map(consumer).collect()
 }
 
 /// Where the object of a resolved template stands.
@@ -266,7 +278,7 @@ fn meta(peering: &str, namespace: Option<&str>) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use peering_api::peering::{AddToList, Empty, Named, ServicePort, Signer, Target, TokenRequestInput, Wire};
+    use peering_api::peering::{AddToList, Empty, Named, ServicePort, Signer, Target, TokenRequestInput};
 
     use super::*;
 
@@ -395,9 +407,14 @@ mod tests {
             }),
             ..Wire::default()
         };
+        let former = |kind: &str, name: &str, applied| FormerConsumer {
+            object: ObjectRef::core(kind, "data", name),
+            applied,
+        };
         let link = PeerLinkSpec {
             carrier: "peering-p".into(),
             confidential: true,
+            unwire: vec![former("Service", "s", false), former("ConfigMap", "c", true)],
             target: Target {
                 object: ObjectRef::core("Secret", "data", "t"),
                 ..Target::default()
@@ -407,7 +424,9 @@ mod tests {
         };
         let manifests = Rights::of("agent", &[], &[&link]).manifests("p", "agent");
         let expected = json!([
+            rule("", "configmaps", &["c"], WRITE),
             rule("", "secrets", &["t"], WRITE),
+            rule("", "services", &["s"], CHANGE),
             rule("ceph.rook.io", "cephblockpools", &["pool"], CHANGE),
         ]);
         assert_eq!(find(&manifests, "Role", "data")["rules"], expected);

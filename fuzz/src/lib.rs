@@ -1,6 +1,6 @@
 //! What each fuzz target does with its bytes, and what must hold whatever they are. `exchange/tests/corpus.rs` runs the
 //! same functions over the checked-in corpus, with a stable compiler.
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use exchange::{
     ca,
@@ -169,9 +169,9 @@ pub fn certificates(data: &[u8]) -> usize {
     );
     assert_eq!(again.malformed, []);
     let now = Timestamp::UNIX_EPOCH;
-    let union = ca::unite(&parsed.certificates, &[], &BTreeSet::new(), now);
+    let union = ca::unite(&parsed.certificates, &[], &BTreeSet::new(), &BTreeMap::new(), None, now);
     let target = ca::parse(union.pem.as_bytes()).certificates;
-    let second = ca::unite(&parsed.certificates, &target, &union.ours, now);
+    let second = ca::unite(&parsed.certificates, &target, &union.ours, &BTreeMap::new(), None, now);
     assert_eq!(second.pem, union.pem, "a second pass changes nothing");
     parsed.certificates.len()
 }

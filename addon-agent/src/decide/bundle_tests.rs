@@ -220,3 +220,143 @@ fn a_sealed_envelope_or_one_without_certificates_is_refused() {
         assert_eq!(reason(&decision, &one), "EnvelopeRejected");
     }
 }
+
+/// Bundle of one CA of east with an overlap of an hour, and the link.
+fn overlapping() -> (Links, Observed, String) {
+    let old = ca("old", 2030);
+    let mut links = vec![(ca_link("east"), Some(public(10, &old)))];
+    links[0].0.spec.overlap = Some("1h".into());
+    let decision = run(&links, None, &OwnShare::None);
+    let target = after(&decision.action, None).unwrap();
+    (told(&links, &decision), target, old)
+}
+
+fn rotate(links: &mut Links, revision: i64, pem: &str) {
+    links[0].1 = Some(public(revision, pem));
+}
+
+#[test]
+fn a_dropped_certificate_stays_for_the_overlap_and_is_told() {
+    let (mut links, target, old) = overlapping();
+    rotate(&mut links, 11, &ca("new", 2031));
+    let decision = run(&links, Some(&target), &OwnShare::None);
+    let both = after(&decision.action, Some(&target)).unwrap();
+    assert_eq!(subjects(&both), ["CN=new", "CN=old"]);
+    let fingerprint = &ca::parse(old.as_bytes()).certificates[0].fingerprint;
+    let expected = format!("{fingerprint}=2026-11-21T01:00:00Z");
+    assert_eq!(both.annotations[names::RETIRING_ANNOTATION], expected);
+    let until: Timestamp = "2026-11-21T01:00:00Z".parse().unwrap();
+    assert_eq!((decision.overlap_until, decision.again_at), (Some(until), Some(until)));
+    let links = told(&links, &decision);
+    let brought = links[0].0.status.clone().unwrap().ca_fingerprints;
+    assert!(brought.len() == 2 && brought.contains(fingerprint), "{brought:?}");
+    let again = run(&links, Some(&both), &OwnShare::None);
+    assert_eq!(again.action, Action::None, "the end does not move");
+    let mut over = both.clone();
+    over.annotations
+        .insert(names::RETIRING_ANNOTATION.into(), format!("{fingerprint}=2026-11-21T00:00:00Z"));
+    let decision = run(&links, Some(&over), &OwnShare::None);
+    let target = after(&decision.action, Some(&over)).unwrap();
+    assert_eq!((subjects(&target), decision.overlap_until), (vec!["CN=new".to_owned()], None));
+    assert!(!target.annotations.contains_key(names::RETIRING_ANNOTATION));
+}
+
+#[test]
+fn a_retiring_certificate_ends_its_time_whatever_becomes_of_the_envelope_and_the_own_source() {
+    let (mut links, target, old) = overlapping();
+    rotate(&mut links, 11, &ca("new", 2031));
+    let decision = run(&links, Some(&target), &OwnShare::None);
+    let both = after(&decision.action, Some(&target)).unwrap();
+    let mut links = told(&links, &decision);
+    links[0].1 = None;
+    assert_eq!(run(&links, Some(&both), &OwnShare::Bad).action, Action::None);
+    let mut over = both.clone();
+    let fingerprint = &ca::parse(old.as_bytes()).certificates[0].fingerprint;
+    over.annotations
+        .insert(names::RETIRING_ANNOTATION.into(), format!("{fingerprint}=2026-11-20T00:00:00Z"));
+    let decision = run(&links, Some(&over), &OwnShare::Bad);
+    assert_eq!(subjects(&after(&decision.action, Some(&over)).unwrap()), ["CN=new"]);
+}
+
+#[test]
+fn a_certificate_that_comes_back_retires_no_more() {
+    let (mut links, target, old) = overlapping();
+    let new = ca("new", 2031);
+    rotate(&mut links, 11, &new);
+    let decision = run(&links, Some(&target), &OwnShare::None);
+    let both = after(&decision.action, Some(&target)).unwrap();
+    rotate(&mut links, 12, &format!("{old}{new}"));
+    let decision = run(&links, Some(&both), &OwnShare::None);
+    let back = after(&decision.action, Some(&both)).unwrap();
+    assert_eq!(subjects(&back), ["CN=new", "CN=old"]);
+    assert!(!back.annotations.contains_key(names::RETIRING_ANNOTATION), "or its old end would count next time");
+}
+
+#[test]
+fn what_a_withdrawn_member_brought_leaves_at_once_retiring_or_not() {
+    let (mut links, target, _) = overlapping();
+    let mut north = ca_link("north");
+    north.spec.overlap = Some("1h".into());
+    links.push((north, Some(public(20, &ca("north", 2033)))));
+    rotate(&mut links, 11, &ca("new", 2031));
+    let decision = run(&links, Some(&target), &OwnShare::None);
+    let three = after(&decision.action, Some(&target)).unwrap();
+    assert_eq!(subjects(&three), ["CN=new", "CN=north", "CN=old"]);
+    let mut links = told(&links, &decision);
+    links[0] = (leaving(links[0].0.clone()), None);
+    let decision = run(&links, Some(&three), &OwnShare::None);
+    assert_eq!(subjects(&after(&decision.action, Some(&three)).unwrap()), ["CN=north"]);
+}
+
+#[test]
+fn a_bundle_of_nobody_is_taken_over_with_what_is_in_it() {
+    let (mut links, mut target, pems) = united();
+    target.labels.clear();
+    target.annotations.clear();
+    links[1].0.spec.target.on_conflict = OnConflict::Adopt;
+    let decision = run(&links, Some(&target), &own(&pems[2]));
+    let adopted = after(&decision.action, Some(&target)).unwrap();
+    assert_eq!(adopted.owner(), Some(names::bundle_id("p", "ca", HERE).as_str()));
+    assert!(before(Some(&adopted)).is_empty(), "what stood there before us stays foreign");
+    target.immutable = true;
+    let decision = run(&links, Some(&target), &own(&pems[2]));
+    assert_eq!(decision.action, Action::None);
+    assert_eq!(reason(&decision, &links[1].0), "TargetConflict");
+}
+
+#[test]
+fn a_bundle_that_cannot_be_written_is_told_to_all() {
+    let (mut links, mut target, pems) = united();
+    links[0].1 = Some(public(11, &ca("more", 2035)));
+    target.immutable = true;
+    let decision = run(&links, Some(&target), &own(&pems[2]));
+    assert_eq!((decision.action.clone(), reason(&decision, &links[1].0)), (Action::None, "ApplyFailed".into()));
+    target.immutable = false;
+    target
+        .data
+        .insert("readme".into(), vec![b'x'; crate::decide::action::MAX_DATA].into());
+    let decision = run(&links, Some(&target), &own(&pems[2]));
+    assert_eq!((decision.action.clone(), reason(&decision, &links[0].0)), (Action::None, "PayloadTooLarge".into()));
+}
+
+#[test]
+fn the_last_link_waits_for_who_refers_to_the_bundle() {
+    let (links, target, pems) = united();
+    let going: Vec<_> = links.into_iter().map(|(link, _)| leaving(link)).collect();
+    let views: Vec<_> = going
+        .iter()
+        .map(|link| LinkView {
+            undone: crate::decide::Undone::No("it refuses"),
+            ..LinkView::new(link)
+        })
+        .collect();
+    let run = |views: &[LinkView<'_>]| {
+        crate::decide::fixtures::run_views(views, Some(&target), &own(&pems[2]), &BTreeMap::new())
+    };
+    let decision = run(&views);
+    assert_eq!((decision.action.clone(), reason(&decision, &going[0])), (Action::None, "WithdrawFailed".into()));
+    let north = ca_link("north");
+    let one_lives = [views[0], LinkView::new(&north)];
+    let decision = run(&one_lives);
+    assert_eq!(reason(&decision, &going[0]), "Withdrawn", "the bundle stays, and with it the references");
+}

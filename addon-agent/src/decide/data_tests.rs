@@ -1,15 +1,19 @@
-//! The table of decisions about Secret targets.
+//! The table of decisions about targets of one link.
 use std::collections::BTreeMap;
 
-use peering_api::{Sensitive, names, peering::PeerLink};
+use peering_api::{
+    names,
+    peering::{DeletionPolicy, OnConflict, PeerLink},
+};
+use serde_json::json;
 
 use super::*;
 use crate::{
     decide::{
-        OwnShare,
-        fixtures::{after, content, leaving, link, outcome, pair, reason, run, run_after, sealed, told},
+        OwnShare, Undone,
+        fixtures::{after, content, group, leaving, link, outcome, pair, reason, run, run_after, run_views, sealed, told},
     },
-    spoke::Observed,
+    spoke::{Observed, observed::target_of},
 };
 
 type Links = Vec<(PeerLink, Option<Sensitive>)>;
@@ -268,4 +272,203 @@ fn a_place_is_cleared_before_the_next_link_takes_it() {
     let decision = decide_on(&both, None);
     assert!(matches!(decision.action, Action::Create(_)));
     assert_eq!(reason(&decision, &both[0].0), "Withdrawn");
+}
+
+/// A link to an object of another kind.
+fn pool_link() -> PeerLink {
+    let mut link = link("a");
+    let object = &mut link.spec.target.object;
+    (object.api_version, object.kind) = ("example.io/v1".into(), "Pool".into());
+    link.spec.target.template = Some(json!({"spec": {"token": "${payload.token}", "from": "${source.cluster}"}}));
+    link
+}
+
+#[test]
+fn texts_of_the_profile_make_the_data() {
+    let (mut links, target) = delivered();
+    let spec = &mut links[0].0.spec;
+    spec.parameters = [("pool".to_owned(), "rbd".to_owned())].into();
+    let texts = [
+        ("all", "${peering.name} ${source.cluster} ${destination.cluster} ${params.pool}"),
+        ("where", "${target.kind} ${target.namespace}/${target.name}"),
+        ("token", "${payload.token}"),
+    ];
+    spec.target.data = texts.map(|(key, text)| (key.to_owned(), text.to_owned())).into();
+    let decision = decide_on(&links, Some(&target));
+    let made = after(&decision.action, Some(&target)).unwrap();
+    let data: BTreeMap<_, _> = made.data.iter().map(|(key, value)| (key.as_str(), value.expose())).collect();
+    assert_eq!(
+        data,
+        BTreeMap::from([
+            ("all", &b"p east west rbd"[..]),
+            ("token", b"v"),
+            ("where", b"Secret ns/t"),
+        ])
+    );
+    assert_eq!(decide_on(&links, Some(&made)).action, Action::None);
+    links[0].0.spec.target.data = [("x".to_owned(), "${payload.nothing}".to_owned())].into();
+    let decision = decide_on(&links, Some(&made));
+    assert_eq!(decision.action, Action::None, "what was delivered stays");
+    let Report::NotDelivered(TemplateFailed, message) = &outcome(&decision, &links[0].0).report else {
+        panic!("{decision:?}")
+    };
+    assert!(
+        message.starts_with("deliver.data[x]: character 10: \"nothing\" is not there"),
+        "{message}"
+    );
+}
+
+#[test]
+fn another_kind_is_made_from_its_template_and_repaired() {
+    let one = pool_link();
+    let envelope = sealed(&one, 10, &content("token", "v"));
+    let mut links = vec![(one, Some(envelope))];
+    let target = after(&decide_on(&links, None).action, None).unwrap();
+    let body = &target.body.as_ref().unwrap().0;
+    assert_eq!(
+        (&body["kind"], &body["metadata"]["name"], &body["spec"]),
+        (&json!("Pool"), &json!("t"), &json!({"token": "dg==", "from": "east"}))
+    );
+    assert_eq!(
+        (target.owner(), target.labels["app"].as_str(), target.revisions().len()),
+        (Some(links[0].0.spec.id.as_str()), "x", 1)
+    );
+    assert_eq!(decide_on(&links, Some(&target)).action, Action::None);
+    let mut edited = target.clone();
+    edited.body.as_mut().unwrap().0["spec"]["token"] = json!("edited");
+    assert!(matches!(decide_on(&links, Some(&edited)).action, Action::Apply(_)));
+    // A field that has left the template cannot be seen in the object: its text can.
+    links[0].0.spec.target.template = Some(json!({"spec": {"token": "${payload.token}"}}));
+    assert!(matches!(decide_on(&links, Some(&target)).action, Action::Apply(_)));
+    links[0].0.spec.target.template = Some(json!({"spec": {"list": ["${payload.gone}"]}}));
+    let decision = decide_on(&links, Some(&target));
+    assert_eq!(reason(&decision, &links[0].0), "TemplateFailed");
+    links[0].0.spec.target.template = Some(json!({"metadata": {"name": "other"}}));
+    assert_eq!(reason(&decide_on(&links, None), &links[0].0), "TemplateFailed");
+    let going = vec![(leaving(links[0].0.clone()), None)];
+    assert_eq!(decide_on(&going, Some(&target)).action, Action::Delete);
+}
+
+#[test]
+fn only_what_is_nobodys_is_adopted() {
+    let (mut links, mine) = delivered();
+    links[0].0.spec.target.on_conflict = OnConflict::Adopt;
+    let theirs = |edit: fn(&mut Observed)| {
+        let mut seen = foreign();
+        seen.data.insert("old".into(), b"1".to_vec().into());
+        edit(&mut seen);
+        seen
+    };
+    let adopted = theirs(|_| {});
+    let decision = decide_on(&links, Some(&adopted));
+    assert!(matches!(decision.action, Action::Apply(_)));
+    let made = after(&decision.action, Some(&adopted)).unwrap();
+    assert_eq!((made.owner(), &made.data), (mine.owner(), &mine.data));
+    let refused: [fn(&mut Observed); 3] = [
+        |seen| seen.type_ = Some("kubernetes.io/tls".into()),
+        |seen| seen.immutable = true,
+        |seen| drop(seen.labels.insert(names::LINK_LABEL.into(), "another".into())),
+    ];
+    for (case, edit) in refused.into_iter().enumerate() {
+        let decision = decide_on(&links, Some(&theirs(edit)));
+        assert_eq!(decision.action, Action::None, "{case}");
+        assert_eq!(reason(&decision, &links[0].0), "TargetConflict", "{case}");
+    }
+    let Report::NotDelivered(_, message) = decide_on(&links, Some(&theirs(refused[0]))).outcomes.remove(0).report else {
+        panic!()
+    };
+    assert!(message.contains("would have to be deleted first"), "{message}");
+}
+
+#[test]
+fn too_much_for_the_api_server_is_not_even_tried() {
+    let (mut links, target) = delivered();
+    let large = "x".repeat(MAX_DATA);
+    links[0].1 = Some(sealed(&links[0].0, 11, &content("token", &large)));
+    let decision = decide_on(&links, Some(&target));
+    assert_eq!(decision.action, Action::None);
+    assert_eq!(reason(&decision, &links[0].0), "PayloadTooLarge");
+}
+
+#[test]
+fn during_a_rotation_both_keys_of_both_ends_are_good() {
+    let (mut links, _) = delivered();
+    links[0].0.spec.from.public_key = Some(pair(3).public().to_base64());
+    let opens = |previous: Option<u8>, keys: &[u8]| {
+        let mut one = links[0].0.clone();
+        one.spec.from.previous_public_key = previous.map(|seed| pair(seed).public().to_base64());
+        let views = [LinkView {
+            envelope: links[0].1.as_ref(),
+            ..LinkView::new(&one)
+        }];
+        let pairs: Vec<_> = keys.iter().map(|seed| pair(*seed)).collect();
+        let keys: Vec<_> = pairs.iter().collect();
+        let place = target_of(&one.spec);
+        let decision = decide(&group(&place, &views, None, &OwnShare::None, &BTreeMap::new(), &keys));
+        reason(&decision, &one)
+    };
+    for (previous, keys, expected) in [
+        (Some(1), &[2][..], "Delivered"),
+        (Some(1), &[4, 2], "Delivered"),
+        (None, &[2], "EnvelopeRejected"),
+        (None, &[4, 2], "EnvelopeRejected"),
+        (Some(5), &[4, 2], "EnvelopeRejected"),
+        (Some(1), &[4], "WrongRecipient"),
+        (Some(1), &[4, 5], "WrongRecipient"),
+    ] {
+        assert_eq!(opens(previous, keys), expected, "{previous:?} {keys:?}");
+    }
+}
+
+#[test]
+fn a_target_stays_until_nobody_refers_to_it() {
+    let (links, target) = delivered();
+    let going = leaving(links[0].0.clone());
+    for (undone, action, said) in [
+        (Undone::Pending, Action::None, "Delivered"),
+        (Undone::No("the consumer refuses"), Action::None, "WithdrawFailed"),
+        (Undone::Yes, Action::Delete, "Withdrawn"),
+    ] {
+        let views = [LinkView {
+            undone,
+            ..LinkView::new(&going)
+        }];
+        let decision = run_views(&views, Some(&target), &OwnShare::None, &BTreeMap::new());
+        assert_eq!((decision.action.clone(), reason(&decision, &going).as_str()), (action, said));
+    }
+}
+
+#[test]
+fn a_certificate_waits_for_its_key_and_has_to_belong_to_it() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let leaf = rcgen::CertificateParams::new(vec!["a".to_owned()]).unwrap();
+    let certificate = leaf.self_signed(&key).unwrap().pem();
+    let (ours, other) = (key.serialize_pem(), rcgen::KeyPair::generate().unwrap().serialize_pem());
+    let (ours, other): (Sensitive, Sensitive) = (ours.into_bytes().into(), other.into_bytes().into());
+    let mut one = link("a");
+    let mut issued = content("tls.crt", &certificate);
+    issued.type_ = Some("kubernetes.io/tls".into());
+    let envelope = sealed(&one, 10, &issued);
+    let run = |one: &PeerLink, key| {
+        let views = [LinkView {
+            envelope: Some(&envelope),
+            key,
+            ..LinkView::new(one)
+        }];
+        run_views(&views, None, &OwnShare::None, &BTreeMap::new())
+    };
+    let waiting = run(&one, CertificateKey::Missing("no key yet"));
+    assert_eq!((&waiting.action, reason(&waiting, &one).as_str()), (&Action::None, "WaitingForEnvelope"));
+    let wrong = run(&one, CertificateKey::Ready(&other));
+    assert_eq!((&wrong.action, reason(&wrong, &one).as_str()), (&Action::None, "EnvelopeRejected"));
+    assert_eq!(wrong.refused.len(), 1);
+    let made = after(&run(&one, CertificateKey::Ready(&ours)).action, None).unwrap();
+    assert_eq!(made.type_.as_deref(), Some("kubernetes.io/tls"));
+    assert_eq!(made.data.keys().collect::<Vec<_>>(), ["tls.crt", "tls.key"]);
+    assert_eq!(made.data["tls.key"], ours);
+    one.spec.target.data = [("bundle".to_owned(), "${payload['tls.crt']}${certificate.key}".to_owned())].into();
+    let made = after(&run(&one, CertificateKey::Ready(&ours)).action, None).unwrap();
+    assert_eq!(made.data["bundle"].expose(), [certificate.as_bytes(), ours.expose()].concat());
+    let hidden = content("config", &format!("data: {certificate:?}"));
+    assert!(super::belongs(&hidden, &other).is_ok(), "what cannot be looked at is not refused");
 }

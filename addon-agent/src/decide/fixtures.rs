@@ -10,11 +10,12 @@ use peering_api::{
 };
 
 use super::{
-    Action, Decision, Group, LinkView, OwnShare, decide,
-    group::Wanted,
-    link::{Outcome, wanted},
+    Action, Decision, Group, LinkView, OwnShare,
+    action::{DataObject, OUR_ANNOTATIONS, Wanted},
+    decide,
+    link::{Outcome, Stages, wanted},
 };
-use crate::spoke::{Observed, observed::target_of};
+use crate::spoke::{Observed, Place, observed::target_of};
 
 /// The cluster on which targets stand.
 pub const HERE: &str = "west";
@@ -129,35 +130,46 @@ pub fn run_after(
     let views: Vec<_> = links
         .iter()
         .map(|(link, envelope)| LinkView {
-            link,
             envelope: envelope.as_ref(),
+            ..LinkView::new(link)
         })
         .collect();
-    decide(&Group {
-        place: &target_of(&links[0].0.spec),
+    run_views(&views, target, own, applied)
+}
+
+/// The same, with all that can be said of the links.
+pub fn run_views(
+    views: &[LinkView<'_>],
+    target: Option<&Observed>,
+    own: &OwnShare,
+    applied: &BTreeMap<String, i64>,
+) -> Decision {
+    decide(&group(&target_of(&views[0].link.spec), views, target, own, applied, &[&pair(2)]))
+}
+
+/// What a decision looks at, on cluster west.
+pub fn group<'a>(
+    place: &'a Place,
+    links: &'a [LinkView<'a>],
+    target: Option<&'a Observed>,
+    own: &'a OwnShare,
+    applied: &'a BTreeMap<String, i64>,
+    keys: &'a [&'a KeyPair],
+) -> Group<'a> {
+    Group {
+        place,
         cluster: HERE,
-        links: &views,
+        links,
         target,
         own,
-        keys: &pair(2),
+        keys,
         applied,
         now: now(),
-    })
+    }
 }
 
 /// The target after an action; keys of a bundle stand besides others.
 pub fn after(action: &Action, target: Option<&Observed>) -> Option<Observed> {
-    let made = |wanted: &Wanted, seen: Observed| {
-        let mut object = seen;
-        if wanted.exact {
-            object.data.clear();
-        }
-        object.type_.clone_from(&wanted.type_);
-        object.data.extend(wanted.data.clone());
-        object.labels.extend(wanted.labels.clone());
-        object.annotations.extend(wanted.annotations.clone());
-        object
-    };
     let seen = target.cloned().unwrap_or_default();
     match action {
         Action::None => target.cloned(),
@@ -178,11 +190,39 @@ pub fn after(action: &Action, target: Option<&Observed>) -> Option<Observed> {
     }
 }
 
+/// What an API server makes of an apply: what the agent does not name any more goes, what others own stays.
+fn made(wanted: &Wanted, mut object: Observed) -> Observed {
+    match wanted {
+        Wanted::Data(DataObject {
+            type_,
+            labels,
+            annotations,
+            data,
+            exact,
+        }) => {
+            if *exact {
+                object.data.clear();
+            }
+            object.type_.clone_from(type_);
+            object.data.extend(data.clone());
+            object.labels.extend(labels.clone());
+            object.annotations.retain(|key, _| !OUR_ANNOTATIONS.contains(&key.as_str()));
+            object.annotations.extend(annotations.clone());
+        }
+        Wanted::Object(body) => {
+            let map = |name: &str| serde_json::from_value(body.0["metadata"][name].clone()).unwrap_or_default();
+            (object.labels, object.annotations) = (map("labels"), map("annotations"));
+            object.body = Some(body.clone());
+        }
+    }
+    object
+}
+
 /// The links with what the decision says about them written to their status.
 pub fn told(links: &[(PeerLink, Option<Sensitive>)], decision: &Decision) -> Vec<(PeerLink, Option<Sensitive>)> {
     let mut links = links.to_vec();
     for (link, _) in &mut links {
-        link.status = Some(wanted(link, &outcome(decision, link).report, now()));
+        link.status = Some(wanted(link, &outcome(decision, link).report, Stages::default(), now()));
     }
     links
 }
@@ -195,7 +235,7 @@ pub fn outcome<'a>(decision: &'a Decision, link: &PeerLink) -> &'a Outcome {
 
 /// The reason of a link's condition after a decision: of `Withdrawn` if there is one, else of `Delivered`.
 pub fn reason(decision: &Decision, link: &PeerLink) -> String {
-    let status = wanted(link, &outcome(decision, link).report, now());
+    let status = wanted(link, &outcome(decision, link).report, Stages::default(), now());
     let said = condition(&status.conditions, reasons::WITHDRAWN).or(condition(&status.conditions, reasons::DELIVERED));
     said.map(|said| said.reason.clone()).unwrap_or_default()
 }

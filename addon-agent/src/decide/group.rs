@@ -1,34 +1,71 @@
-//! The words in which decisions about targets are asked for and given, and the opening of envelopes, which both kinds share.
+//! The words in which decisions about targets are asked for and given.
 use std::{
     collections::BTreeMap,
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-use exchange::{
-    ca::Certificate,
-    content::Content,
-    envelope::{self, EnvelopeError, Opened},
-    key::{KeyPair, PublicKey},
-};
+use exchange::{ca::Certificate, key::KeyPair};
 use jiff::Timestamp;
 use peering_api::{
     Sensitive, names,
     peering::{PeerLink, reasons},
 };
 
-use super::link::{Outcome, Report};
+use super::{
+    action::Action,
+    link::{Outcome, Report},
+};
 use crate::spoke::{Observed, Place};
 
-/// A link that ends at the target, with what its carrier holds for it.
+/// The private key of the certificate that a link asks for.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum CertificateKey<'a> {
+    /// The link holds no certificate.
+    #[default]
+    None,
+    /// It is not there yet, and why.
+    Missing(&'a str),
+    /// The key (PEM).
+    Ready(&'a Sensitive),
+}
+
+/// What became of the references to its target that a leaving link had made in consumers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Undone<'a> {
+    /// None is left.
+    #[default]
+    Yes,
+    /// It is not known yet: a watch has not said anything.
+    Pending,
+    /// Some are left, and why.
+    No(&'a str),
+}
+
+/// A link that ends at the target, with what was found of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct LinkView<'a> {
     /// The link.
     pub link: &'a PeerLink,
     /// Its envelope; `None` while none has arrived.
     pub envelope: Option<&'a Sensitive>,
+    /// The key of its certificate.
+    pub key: CertificateKey<'a>,
+    /// What is left of its wiring, of a leaving link.
+    pub undone: Undone<'a>,
 }
 
-impl LinkView<'_> {
+impl<'a> LinkView<'a> {
+    /// A link of which nothing was found yet.
+    #[must_use]
+    pub fn new(link: &'a PeerLink) -> Self {
+        Self {
+            link,
+            envelope: None,
+            key: CertificateKey::None,
+            undone: Undone::Yes,
+        }
+    }
+
     /// The link goes away: what it wrote is to be withdrawn.
     #[must_use]
     pub fn leaving(&self) -> bool {
@@ -43,6 +80,16 @@ impl LinkView<'_> {
             id: self.link.spec.id.clone(),
             report,
             acts,
+        }
+    }
+
+    /// What keeps a leaving link from removing its target: a consumer still refers to it.
+    #[must_use]
+    pub fn held_back(&self) -> Option<Report> {
+        match self.undone {
+            Undone::Yes => None,
+            Undone::Pending => Some(Report::Unchanged),
+            Undone::No(why) => Some(Report::NotWithdrawn(why.to_owned())),
         }
     }
 }
@@ -72,71 +119,12 @@ pub struct Group<'a> {
     pub target: Option<&'a Observed>,
     /// This cluster's own certificates, for a bundle.
     pub own: &'a OwnShare,
-    /// This agent's key pair.
-    pub keys: &'a KeyPair,
+    /// This agent's key pairs, the newest first: during a rotation envelopes for the one before are under way.
+    pub keys: &'a [&'a KeyPair],
     /// The highest revision that this process has applied, per link.
     pub applied: &'a BTreeMap<String, i64>,
     /// The time.
     pub now: Timestamp,
-}
-
-/// The object that should stand at the target's place.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// Type, of a Secret.
-    pub type_: Option<String>,
-    /// Labels, ours among them.
-    pub labels: BTreeMap<String, String>,
-    /// Our annotations.
-    pub annotations: BTreeMap<String, String>,
-    /// Keys and bytes.
-    pub data: BTreeMap<String, Sensitive>,
-    /// Whether other keys have to go.
-    pub exact: bool,
-}
-
-impl Wanted {
-    /// Whether the object at the place is as wanted already.
-    #[must_use]
-    pub fn stands(&self, seen: &Observed) -> bool {
-        let holds = |wanted: &BTreeMap<String, String>, seen: &BTreeMap<String, String>| {
-            wanted.iter().all(|(key, value)| seen.get(key) == Some(value))
-        };
-        let data = self.data.iter().all(|(key, value)| seen.data.get(key) == Some(value));
-        let nothing_else = !self.exact || seen.data.len() == self.data.len();
-        data && nothing_else
-            && !self.must_recreate(seen)
-            && holds(&self.labels, &seen.labels)
-            && holds(&self.annotations, &seen.annotations)
-    }
-
-    /// The API server would refuse the change: the type of a Secret never changes, nor does anything immutable.
-    #[must_use]
-    pub fn must_recreate(&self, seen: &Observed) -> bool {
-        let data = seen.immutable && self.data != seen.data;
-        self.exact && (data || (self.type_.is_some() && self.type_ != seen.type_))
-    }
-}
-
-/// What is to be done with the target. Everything that changes an existing object names its uid or resourceVersion.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Action {
-    /// Nothing.
-    #[default]
-    None,
-    /// Create it.
-    Create(Wanted),
-    /// Change it, it is ours.
-    Apply(Wanted),
-    /// Delete it and create it anew.
-    Recreate(Wanted),
-    /// Delete it.
-    Delete,
-    /// Take our labels and annotations off it.
-    Release {
-        /// Also set this key of its data, or remove it.
-        data: Option<(String, Option<String>)>,
-    },
 }
 
 /// A refused envelope, to be counted once.
@@ -150,6 +138,21 @@ pub struct Refusal {
     pub reason: &'static str,
 }
 
+/// What the target holds after the action, for those who refer to it and for those who prove that it works.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Whose the target is: the id of its link, or of its bundle.
+    pub owner: String,
+    /// What came, by key; of a bundle the union of certificates.
+    pub payload: BTreeMap<String, Sensitive>,
+    /// The private key of a delivered certificate.
+    pub certificate_key: Option<Sensitive>,
+    /// Tells one content from another.
+    pub hash: String,
+    /// The CA certificates, of a bundle.
+    pub bundle: Option<Sensitive>,
+}
+
 /// What is to be done and said.
 #[derive(Clone, Debug, Default)]
 pub struct Decision {
@@ -161,6 +164,10 @@ pub struct Decision {
     pub refused: Vec<Refusal>,
     /// When to decide again, even if nothing happens.
     pub again_at: Option<Timestamp>,
+    /// What the target holds if the action succeeds; `None` where nothing was delivered.
+    pub held: Option<Held>,
+    /// Until when CA certificates that their sources have dropped stay at the latest.
+    pub overlap_until: Option<Timestamp>,
 }
 
 impl Decision {
@@ -175,87 +182,6 @@ impl Decision {
         });
         self.outcomes
             .push(view.outcome(Report::NotDelivered(reason, message), false));
-    }
-}
-
-/// What an envelope turned out to be.
-pub enum Brought {
-    /// There is none yet, or no key to check it with.
-    Waiting(String),
-    /// It is refused.
-    Refused(reasons::Delivered, String),
-    /// Its content.
-    Content {
-        /// Revision of the content.
-        revision: i64,
-        /// Its hash, as the source states it.
-        hash: String,
-        /// The content.
-        content: Content,
-    },
-}
-
-/// Opens the envelope of a link. `held` is the revision that the target holds, if it is ours.
-#[must_use]
-pub fn open(group: &Group<'_>, view: &LinkView<'_>, held: Option<i64>) -> Brought {
-    let spec = &view.link.spec;
-    let Some(envelope) = view.envelope else {
-        return Brought::Waiting(format!(
-            "no envelope of cluster {} has arrived yet: it comes with ManifestWork {}",
-            spec.from.cluster,
-            names::work_name(&spec.peering, 0)
-        ));
-    };
-    let opened = if spec.confidential {
-        let key = spec.from.public_key.as_deref();
-        let Some(sender) = key.and_then(|text| PublicKey::from_base64(text).ok()) else {
-            return Brought::Waiting(format!(
-                "the agent of cluster {} has not published a valid key yet, its envelope cannot be checked",
-                spec.from.cluster
-            ));
-        };
-        envelope::open(envelope.expose(), &spec.id, &sender, group.keys)
-    } else {
-        envelope::open_plain(envelope.expose())
-    };
-    let opened = match opened {
-        Ok(opened) => opened,
-        Err(error) => return Brought::Refused(reason(&error), error.to_string()),
-    };
-    check(group, view, held, opened)
-}
-
-fn check(group: &Group<'_>, view: &LinkView<'_>, held: Option<i64>, opened: Opened) -> Brought {
-    let known = known_revision(group, view, held);
-    if let Some(known) = known.filter(|known| opened.revision < *known) {
-        let message = format!(
-            "the envelope holds revision {}, but revision {known} was delivered already: an older one is never applied",
-            opened.revision
-        );
-        return Brought::Refused(reasons::Delivered::StaleRevision, message);
-    }
-    match Content::decode(opened.content.expose()) {
-        Ok(content) => Brought::Content {
-            revision: opened.revision,
-            hash: opened.hash,
-            content,
-        },
-        Err(error) => Brought::Refused(reasons::Delivered::EnvelopeRejected, error.to_string()),
-    }
-}
-
-/// The highest revision of a link that is known to have been delivered.
-#[must_use]
-pub fn known_revision(group: &Group<'_>, view: &LinkView<'_>, held: Option<i64>) -> Option<i64> {
-    let stated = view.link.status.as_ref().and_then(|status| status.applied_revision);
-    let remembered = group.applied.get(&view.link.spec.id).copied();
-    [held, stated, remembered].into_iter().flatten().max()
-}
-
-fn reason(error: &EnvelopeError) -> reasons::Delivered {
-    match error {
-        EnvelopeError::WrongLink { .. } | EnvelopeError::WrongKey { .. } => reasons::Delivered::WrongRecipient,
-        _ => reasons::Delivered::EnvelopeRejected,
     }
 }
 
@@ -288,13 +214,29 @@ pub fn conflict(group: &Group<'_>) -> Report {
     Report::NotDelivered(reasons::Delivered::TargetConflict, message)
 }
 
+/// What a link reports that would take an object over, but could not do so without deleting it first.
+#[must_use]
+pub fn not_adoptable(group: &Group<'_>) -> Report {
+    let message = format!(
+        "{} exists and is not ours: expected an object that can be taken over, seen one of another type, or an immutable one with other data, which would have to be deleted first; delete it, or set deliver.type",
+        group.place
+    );
+    Report::NotDelivered(reasons::Delivered::TargetConflict, message)
+}
+
 /// Labels of a target: what the profile asks for, and ours, which win.
 #[must_use]
 pub fn labels(view: &LinkView<'_>, owner: &str) -> BTreeMap<String, String> {
     let mut labels = view.link.spec.target.labels.clone();
-    labels.insert(names::LINK_LABEL.to_owned(), owner.to_owned());
-    labels.insert(names::PEERING_LABEL.to_owned(), view.link.spec.peering.clone());
+    labels.extend(our_labels(owner, &view.link.spec.peering));
     labels
+}
+
+/// The labels by which we know our objects.
+#[must_use]
+pub fn our_labels(owner: &str, peering: &str) -> BTreeMap<String, String> {
+    let pairs = [(names::LINK_LABEL, owner), (names::PEERING_LABEL, peering)];
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
 }
 
 /// The annotation that tells which revisions a target holds.
@@ -303,17 +245,6 @@ pub fn revisions(revisions: &BTreeMap<String, i64>) -> (String, String) {
     // A map of strings to numbers always serialises.
     let text = serde_json::to_string(revisions).unwrap_or_default();
     (names::REVISIONS_ANNOTATION.to_owned(), text)
-}
-
-/// The least action that makes the target as wanted.
-#[must_use]
-pub fn bring_about(wanted: Wanted, target: Option<&Observed>) -> Action {
-    match target {
-        None => Action::Create(wanted),
-        Some(seen) if wanted.stands(seen) => Action::None,
-        Some(seen) if wanted.must_recreate(seen) => Action::Recreate(wanted),
-        Some(_) => Action::Apply(wanted),
-    }
 }
 
 /// The decision while the agent may not read the target: every link is told why, nothing is done.
@@ -331,6 +262,25 @@ pub fn denied(group: &Group<'_>) -> Decision {
             _ if view.leaving() => Report::NotWithdrawn(message),
             None => waiting(view, false, message),
             Some(_) => Report::NotDelivered(reasons::Delivered::ApplyFailed, message),
+        };
+        decision.outcomes.push(view.outcome(report, false));
+    }
+    decision
+}
+
+/// The decision while the target's kind is not installed: nothing stands there, and nothing can.
+#[must_use]
+pub fn unknown(group: &Group<'_>) -> Decision {
+    let mut decision = Decision::default();
+    for view in group.links {
+        let report = if view.leaving() {
+            view.held_back().unwrap_or(Report::Withdrawn)
+        } else {
+            let message = format!(
+                "expected kind {} ({}) on this cluster, seen none: install it, or choose another kind in the ExchangeProfile; it is picked up at once",
+                group.place.kind, group.place.api_version
+            );
+            Report::NotDelivered(reasons::Delivered::ApplyFailed, message)
         };
         decision.outcomes.push(view.outcome(report, false));
     }

@@ -1,8 +1,21 @@
 //! What the status of a link says after a pass over its target. The conditions `SourceReady` and `Ready` are the manager's.
 use addon_framework::runtime::conditions::{Wanted, merge};
+use exchange::state::Verdict;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use peering_api::peering::{PeerLink, PeerLinkStatus, condition, reasons};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use peering_api::peering::{ObjectRef, PeerLink, PeerLinkStatus, reasons};
+
+use super::prove;
+
+/// The conditions of a link that its destination's agent writes.
+const OURS: [&str; 6] = [
+    reasons::DELIVERED,
+    reasons::WIRED,
+    reasons::TRUSTED,
+    reasons::FRESH,
+    reasons::CONNECTED,
+    reasons::WITHDRAWN,
+];
 
 /// What a link brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +45,51 @@ pub enum Report {
     Withdrawn,
     /// It could not be removed.
     NotWithdrawn(String),
+}
+
+/// What a pass has to say about a part of the status.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Said<T> {
+    /// Nothing: it stays as it is.
+    #[default]
+    Nothing,
+    /// It goes.
+    Gone,
+    /// It becomes this.
+    This(T),
+}
+
+impl<T> Said<T> {
+    /// What is said is all that there is to say.
+    #[must_use]
+    pub fn all(value: Option<T>) -> Self {
+        value.map_or(Self::Gone, Self::This)
+    }
+
+    fn apply(self, field: &mut Option<T>) {
+        match self {
+            Self::Nothing => {}
+            Self::Gone => *field = None,
+            Self::This(value) => *field = Some(value),
+        }
+    }
+}
+
+/// What a pass has to say about a link besides its delivery.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stages {
+    /// `Wired`.
+    pub wired: Said<Verdict>,
+    /// `Trusted`.
+    pub trusted: Said<Verdict>,
+    /// `Connected`.
+    pub connected: Said<Verdict>,
+    /// The objects that hold something of the link.
+    pub consumers: Said<Vec<ObjectRef>>,
+    /// What is to be signed.
+    pub certificate_request: Said<String>,
+    /// Until when dropped CA certificates stay.
+    pub overlap_until: Said<Time>,
 }
 
 /// What a pass has to say about one link.
@@ -66,20 +124,73 @@ impl Outcome {
 #[must_use]
 pub fn present(link: &PeerLink) -> PeerLinkStatus {
     let mut status = link.status.clone().unwrap_or_default();
-    let ours = [reasons::DELIVERED, reasons::WITHDRAWN];
-    status.conditions = ours
-        .iter()
-        .filter_map(|type_| condition(&status.conditions, type_).cloned())
-        .collect();
+    status.conditions.retain(|known| OURS.contains(&known.type_.as_str()));
+    sort(&mut status.conditions);
     status
+}
+
+fn sort(conditions: &mut [Condition]) {
+    conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
 }
 
 /// The agent's part of a link's status, as it should be.
 #[must_use]
-pub fn wanted(link: &PeerLink, report: &Report, now: Timestamp) -> PeerLinkStatus {
+pub fn wanted(link: &PeerLink, report: &Report, stages: Stages, now: Timestamp) -> PeerLinkStatus {
     let mut status = present(link);
-    let said = match report {
-        Report::Unchanged => return status,
+    let mut said: Vec<_> = delivery(&mut status, report).into_iter().collect();
+    let Stages {
+        wired,
+        trusted,
+        connected,
+        consumers,
+        certificate_request,
+        overlap_until,
+    } = stages;
+    certificate_request.apply(&mut status.certificate_request);
+    overlap_until.apply(&mut status.overlap_until);
+    let mut wired_objects = Some(std::mem::take(&mut status.wired));
+    consumers.apply(&mut wired_objects);
+    status.wired = wired_objects.unwrap_or_default();
+    let stages = [
+        (reasons::WIRED, wired),
+        (reasons::TRUSTED, trusted),
+        (reasons::CONNECTED, connected),
+        (reasons::FRESH, fresh(link, &status, now)),
+    ];
+    for (type_, stage) in stages {
+        match stage {
+            Said::Nothing => {}
+            Said::Gone => status.conditions.retain(|known| known.type_ != type_),
+            Said::This(verdict) => said.push(Wanted::new(
+                type_,
+                verdict.status,
+                verdict.reason,
+                verdict.message,
+            )),
+        }
+    }
+    for said in said {
+        let said = merge(&status.conditions, &said.at(link.metadata.generation), now);
+        status.conditions.retain(|known| known.type_ != said.type_);
+        status.conditions.push(said);
+    }
+    sort(&mut status.conditions);
+    status
+}
+
+/// What is delivered does not have to arrive again to expire.
+fn fresh(link: &PeerLink, status: &PeerLinkStatus, now: Timestamp) -> Said<Verdict> {
+    if link.metadata.deletion_timestamp.is_some() || status.applied_revision.is_none() {
+        return Said::Nothing;
+    }
+    let expires_at = status.expires_at.as_ref().map(|time| time.0);
+    Said::all(prove::fresh(&link.spec, expires_at, now))
+}
+
+/// Takes over what was delivered; returns the condition that tells of it.
+fn delivery(status: &mut PeerLinkStatus, report: &Report) -> Option<Wanted> {
+    Some(match report {
+        Report::Unchanged => return None,
         Report::Delivered(delivery) => {
             status.applied_revision = Some(delivery.revision);
             status.applied_hash = Some(delivery.hash.clone());
@@ -108,90 +219,9 @@ pub fn wanted(link: &PeerLink, report: &Report, now: Timestamp) -> PeerLinkStatu
             reasons::Withdrawn::WithdrawFailed.as_str(),
             message,
         ),
-    };
-    let said = merge(&status.conditions, &said.at(link.metadata.generation), now);
-    status.conditions.retain(|known| known.type_ != said.type_);
-    status.conditions.push(said);
-    status.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
-    status
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::decide::fixtures::{link, now};
-
-    fn delivery(revision: i64) -> Report {
-        Report::Delivered(Delivery {
-            revision,
-            hash: "h".into(),
-            expires_at: None,
-            fingerprints: vec![],
-            message: "m".into(),
-        })
-    }
-
-    fn managers() -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
-        vec![merge(&[], &Wanted::new("Ready", true, "Ready", ""), now())]
-    }
-
-    #[test]
-    fn the_managers_conditions_are_neither_read_nor_sent() {
-        let mut link = link("a");
-        link.status = Some(PeerLinkStatus {
-            conditions: managers(),
-            ..PeerLinkStatus::default()
-        });
-        assert_eq!(present(&link), PeerLinkStatus::default());
-        let status = wanted(&link, &delivery(7), now());
-        assert_eq!(status.conditions.len(), 1);
-        link.status = Some(PeerLinkStatus {
-            conditions: [managers(), status.conditions.clone()].concat(),
-            ..status.clone()
-        });
-        assert_eq!(
-            wanted(&link, &delivery(7), now() + jiff::SignedDuration::from_hours(1)),
-            present(&link),
-            "saying it again writes nothing"
-        );
-    }
-
-    #[test]
-    fn a_refusal_and_a_withdrawal_keep_what_was_delivered() {
-        let mut link = link("a");
-        link.status = Some(wanted(&link, &delivery(7), now()));
-        let refused = wanted(
-            &link,
-            &Report::NotDelivered(reasons::Delivered::StaleRevision, "m".into()),
-            now(),
-        );
-        assert_eq!((refused.applied_revision, refused.conditions.len()), (Some(7), 1));
-        let gone = wanted(&link, &Report::Withdrawn, now());
-        let types: Vec<_> = gone.conditions.iter().map(|seen| seen.type_.as_str()).collect();
-        assert_eq!(types, ["Delivered", "Withdrawn"]);
-        assert_eq!(gone.conditions[0].status, "True");
-        assert_eq!(wanted(&link, &Report::Unchanged, now()), present(&link));
-    }
-
-    #[test]
-    fn only_what_depends_on_the_action_fails_with_it() {
-        let outcome = |report, acts| Outcome {
-            name: "n".into(),
-            id: "i".into(),
-            report,
-            acts,
-        };
-        let failed = |report, acts| {
-            outcome(report, acts)
-                .failed(reasons::Delivered::ApplyFailed, "no")
-                .report
-        };
-        assert_eq!(
-            failed(delivery(1), true),
-            Report::NotDelivered(reasons::Delivered::ApplyFailed, "no".into())
-        );
-        assert_eq!(failed(delivery(1), false), delivery(1));
-        assert_eq!(failed(Report::Withdrawn, true), Report::NotWithdrawn("no".into()));
-        assert_eq!(failed(Report::Unchanged, true), Report::Unchanged);
-    }
-}
+#[path = "link_tests.rs"]
+mod tests;

@@ -1,18 +1,32 @@
 //! All decisions of the agent, as pure functions of observed objects. Nothing in here talks to anybody.
 //!
-//! [`export`]: what a source cluster publishes. [`secret`] and [`bundle`]: what is done with a target, given the links that
-//! end there. [`link`]: what their status says afterwards. [`member`]: what the agent says about itself.
+//! Source side: [`export`] (what a source cluster publishes). Destination side, in the order in which a link goes through
+//! them: [`open`] (the envelope), [`certificate`] (the key that goes with it), [`content`] (what it becomes), [`data`] and
+//! [`bundle`] (what is done with the target, given the links that end there), [`wire`] (what its consumers are told),
+//! [`previous`] (what stood elsewhere before), [`prove`] (does it work), [`link`] (what the status says afterwards).
+//! [`member`]: what the agent says about itself.
+pub mod action;
 pub mod bundle;
+pub mod certificate;
+pub mod content;
+pub mod data;
+pub mod expiry;
 pub mod export;
 pub mod group;
 pub mod link;
 pub mod member;
-pub mod secret;
+pub mod open;
+pub mod previous;
+pub mod prove;
+pub mod wire;
 
 #[cfg(test)]
 pub mod fixtures;
 
-pub use self::group::{Action, Decision, Group, LinkView, OwnShare};
+pub use self::{
+    action::Action,
+    group::{CertificateKey, Decision, Group, LinkView, OwnShare, Undone},
+};
 
 use peering_api::peering::ArtefactKind;
 
@@ -23,6 +37,6 @@ pub fn decide(group: &Group<'_>) -> Decision {
     if group.links.iter().any(is_bundle) {
         bundle::decide(group)
     } else {
-        secret::decide(group)
+        data::decide(group)
     }
 }

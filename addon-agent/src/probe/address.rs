@@ -162,6 +162,12 @@ impl Url {
         text.strip_suffix(own).map_or(text.clone(), ToOwned::to_owned)
     }
 
+    /// The whole URL: for comparing, never for showing.
+    pub fn text(&self) -> String {
+        let scheme = if self.https { "https" } else { "http" };
+        format!("{scheme}://{}{}", self.endpoint, self.path)
+    }
+
     /// Path and query, as a request line has them.
     pub fn path_and_query(&self) -> &str {
         self.path.as_str()

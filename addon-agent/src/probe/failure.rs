@@ -39,14 +39,16 @@ impl Reason {
     }
 }
 
-/// A failed probe. The message holds no byte of a credential, of a URL's path or query, or of an answer's body.
+/// A failed probe. Its texts hold no byte of a credential, of a URL's path or query, or of an answer's body.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{message}")]
+#[error("{seen}; {next}")]
 pub struct Failure {
     /// Stable and machine readable.
     pub reason: Reason,
-    /// For people: what was expected, what was seen, likely next step.
-    pub message: String,
+    /// For people: what was expected, and what was seen.
+    pub seen: String,
+    /// The likely next step.
+    pub next: String,
 }
 
 impl Failure {
@@ -54,7 +56,8 @@ impl Failure {
     pub fn new(reason: Reason, seen: &str, next: &str) -> Self {
         Self {
             reason,
-            message: format!("{seen}; {next}"),
+            seen: seen.to_owned(),
+            next: next.to_owned(),
         }
     }
 

@@ -4,20 +4,27 @@
 //! * [`api_auth`]: an API server takes the delivered credential;
 //! * [`http`]: a URL answers as expected.
 //!
-//! Each talks to one endpoint, once, within a timeout, and gives a finding or a [`Failure`]. Deciding when to probe and what
-//! a finding means for a link is done elsewhere, without a network, and so are the probes that need none.
+//! Each talks to one endpoint, once, within a timeout, and gives a finding or a [`Failure`]. [`runner`] repeats them. Deciding
+//! when to probe and what a finding means for a link is done elsewhere, without a network, and so are the probes that need
+//! none.
 //!
 //! All that a probe is given comes from another cluster and is not trusted: [`address`] says where it may connect to,
 //! `kubeconfig` what a kubeconfig may hold. No byte of a credential, of a URL's path or of an answer's body reaches a
 //! message, and the types hold them as [`Sensitive`](peering_api::Sensitive).
 //!
 //! ```text
+//! runner                              again and again, a few at once
 //! tls, api_auth (kubeconfig), http    what is asked, and what the answer means
 //! request                             one HTTP request, one answer
 //! connect                             TCP and TLS within the deadline
 //! address, chain                      where we may go; what we trust
 //! ```
-use std::time::Duration;
+use std::{
+    hash::{Hash, Hasher},
+    time::Duration,
+};
+
+use peering_api::Sensitive;
 
 pub mod address;
 pub mod api_auth;
@@ -27,6 +34,7 @@ pub mod failure;
 pub mod http;
 mod kubeconfig;
 mod request;
+pub mod runner;
 pub mod tls;
 
 pub use self::{
@@ -46,6 +54,35 @@ pub enum Probe {
     ApiAuth(ApiAuth),
     /// The status of a URL.
     Http(Http),
+}
+
+impl Probe {
+    /// Tells one set of parameters from another.
+    fn digest(&self, hasher: &mut impl Hasher) {
+        let optional = |bytes: &Option<Sensitive>| bytes.as_ref().map(|bytes| bytes.expose().to_vec());
+        match self {
+            Self::Tls(tls) => (tls.endpoint.to_string(), &tls.server_name, tls.bundle.expose()).hash(hasher),
+            Self::ApiAuth(ApiAuth {
+                credential: Credential::Kubeconfig(text),
+                ..
+            }) => text.expose().hash(hasher),
+            Self::ApiAuth(ApiAuth {
+                credential: Credential::Access(access),
+                ..
+            }) => {
+                let client = access.client.as_ref();
+                let client = client.map(|client| (client.certificate.expose(), client.key.expose()));
+                (access.server.text(), optional(&access.bundle), optional(&access.token), client).hash(hasher);
+            }
+            Self::Http(http) => (
+                http.url.text(),
+                http.expected.clone(),
+                optional(&http.bundle),
+                optional(&http.token),
+            )
+                .hash(hasher),
+        }
+    }
 }
 
 /// What a probe found where all is well.

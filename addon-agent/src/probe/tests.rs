@@ -22,9 +22,9 @@ pub fn assert_failure<T: std::fmt::Debug>(result: Result<T, Failure>, reason: Re
     assert_eq!(failure.reason, reason, "{failure}");
     for part in parts {
         assert!(
-            failure.message.contains(part),
+            failure.to_string().contains(part),
             "{part:?} is not in {:?}",
-            failure.message
+            failure.to_string()
         );
     }
     assert!(!format!("{failure:?}").contains(CANARY), "{failure:?}");

@@ -1,5 +1,6 @@
 //! This cluster, at its edge: what the agent sees of its objects ([`observed`]), the watches that it sees them through
 //! ([`pool`]), and the few writes that it makes ([`write`]).
+mod json;
 pub mod observed;
 pub mod pool;
 pub mod write;

@@ -75,7 +75,7 @@ pub struct Observed {
     pub annotations: BTreeMap<String, String>,
     /// Keys and bytes; of a `ConfigMap` both of `data` and of `binaryData`.
     pub data: BTreeMap<String, Sensitive>,
-    /// The whole object, where it is neither a Secret nor a `ConfigMap`.
+    /// The whole object, where it is no Secret.
     pub body: Option<Body>,
     /// It is marked as immutable.
     pub immutable: bool,
@@ -139,6 +139,7 @@ impl From<&ConfigMap> for Observed {
         let bytes = bytes.map(|(key, value)| (key.clone(), value.0.clone().into()));
         Self {
             data: text.chain(bytes).collect(),
+            body: serde_json::to_value(map).ok().map(Body),
             immutable: map.immutable.unwrap_or_default(),
             ..Self::new(&map.metadata)
         }
@@ -167,6 +168,17 @@ pub enum Seen {
     Absent,
     /// It exists.
     Present(Observed),
+}
+
+impl Seen {
+    /// The object, if it exists.
+    #[must_use]
+    pub fn present(&self) -> Option<&Observed> {
+        match self {
+            Self::Present(object) => Some(object),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]

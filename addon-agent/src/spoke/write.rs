@@ -1,26 +1,22 @@
 //! The writes on this cluster. Errors never quote what the API server answered: it may quote the Secret it was sent.
-use std::fmt::Debug;
+use std::collections::BTreeMap;
 
 use addon_framework::runtime::{
     error_chain,
     write::{apply, delete},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::core::v1::{ConfigMap, Secret},
-};
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Api, Client, ResourceExt,
     api::{ObjectMeta, Patch, PatchParams},
+    core::DynamicObject,
 };
-use peering_api::{names, peering::reasons::Delivered};
-use serde::de::DeserializeOwned;
+use peering_api::{Sensitive, names, peering::reasons::Delivered};
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use super::{Observed, Place};
-use crate::decide::{Action, group::Wanted};
+use super::{Observed, Place, pool::api_resource};
+use crate::decide::action::{Action, DataObject, OUR_ANNOTATIONS, Wanted};
 
 /// The field manager of all writes of the agent, here and on the hub.
 pub const MANAGER: &str = names::AGENT;
@@ -45,6 +41,12 @@ pub enum WriteError {
         /// What may help.
         hint: &'static str,
     },
+    /// The object has changed since it was looked at.
+    #[error("{0} has changed since it was looked at")]
+    Changed(Place),
+    /// The object is gone.
+    #[error("{0} is gone")]
+    Gone(Place),
     /// There was no usable answer.
     #[error("the API server gave no usable answer to the request to {verb} {place}: {why}")]
     NoAnswer {
@@ -70,7 +72,7 @@ impl WriteError {
     /// What was decided on is no longer so: the watch brings what is, and then the next try is another one.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
-        matches!(self, Self::Refused { code: 409, .. })
+        matches!(self, Self::Refused { code: 409, .. } | Self::Changed(_))
     }
 
     fn new(error: &kube::Error, verb: &'static str, place: &Place) -> Self {
@@ -80,8 +82,11 @@ impl WriteError {
             return Self::NoAnswer { verb, place, why };
         };
         // Server-side apply creates what is missing, except for the namespace.
-        if status.code == 404 && verb == APPLY {
-            return Self::NamespaceNotFound(place.namespace.unwrap_or_default());
+        if status.code == 404
+            && verb == APPLY
+            && let Some(namespace) = &place.namespace
+        {
+            return Self::NamespaceNotFound(namespace.clone());
         }
         let hint = if status.code == 403 {
             ": the right arrives with the ManifestWork of the Peering, and the namespace must exist"
@@ -111,70 +116,23 @@ const APPLY: &str = "apply";
 const PATCH: &str = "patch";
 const DELETE: &str = "delete";
 
-/// Does what was decided about a target.
+/// Does what was decided about an object.
 pub async fn act(client: &Client, place: &Place, action: &Action, seen: Option<&Observed>) -> Result<(), WriteError> {
-    if place.is_secret() {
-        act_on::<Secret>(client, place, action, seen).await
-    } else {
-        act_on::<ConfigMap>(client, place, action, seen).await
-    }
-}
-
-/// The two kinds of targets.
-trait Object:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Default
-{
-    fn keys(&self) -> Vec<String>;
-    fn data(wanted: &Wanted) -> Map<String, Value>;
-}
-
-impl Object for Secret {
-    fn keys(&self) -> Vec<String> {
-        self.data.iter().flatten().map(|(key, _)| key.clone()).collect()
-    }
-
-    fn data(wanted: &Wanted) -> Map<String, Value> {
-        let data = wanted.data.iter();
-        data.map(|(key, value)| (key.clone(), BASE64_STANDARD.encode(value.expose()).into()))
-            .collect()
-    }
-}
-
-impl Object for ConfigMap {
-    fn keys(&self) -> Vec<String> {
-        self.data.iter().flatten().map(|(key, _)| key.clone()).collect()
-    }
-
-    fn data(wanted: &Wanted) -> Map<String, Value> {
-        let data = wanted.data.iter();
-        data.map(|(key, value)| (key.clone(), String::from_utf8_lossy(value.expose()).into()))
-            .collect()
-    }
-}
-
-async fn act_on<K: Object>(
-    client: &Client,
-    place: &Place,
-    action: &Action,
-    seen: Option<&Observed>,
-) -> Result<(), WriteError> {
-    let api = Api::<K>::namespaced(client.clone(), place.namespace.as_deref().unwrap_or_default());
+    let api = api(client, place);
     let failed = |verb| move |error: kube::Error| WriteError::new(&error, verb, place);
     match action {
         Action::None => Ok(()),
         Action::Create(wanted) => create(&api, place, wanted).await,
         Action::Apply(wanted) => {
-            let body = body::<K>(place, wanted, seen.and_then(|seen| seen.uid.as_deref()));
+            let body = body(place, wanted, seen.and_then(|seen| seen.uid.as_deref()));
             let written = apply(&api, &place.name, MANAGER, &body).await.map_err(failed(APPLY))?;
             strip(&api, place, wanted, &written).await
         }
         Action::Recreate(wanted) => {
-            delete(&api, &reference::<K>(place, seen))
-                .await
-                .map_err(failed(DELETE))?;
+            delete(&api, &reference(place, seen)).await.map_err(failed(DELETE))?;
             create(&api, place, wanted).await
         }
-        Action::Delete => delete(&api, &reference::<K>(place, seen))
+        Action::Delete => delete(&api, &reference(place, seen))
             .await
             .map(drop)
             .map_err(failed(DELETE)),
@@ -185,9 +143,54 @@ async fn act_on<K: Object>(
     }
 }
 
+/// Changes somebody else's object by a patch that tests what it was computed from.
+///
+/// An API server refuses a test that fails and a change that does not fit the schema in the same way (422). They are told
+/// apart by whether the object still has the version that was seen: only then it is no use to plan again.
+pub async fn patch(
+    client: &Client,
+    place: &Place,
+    patch: &json_patch::Patch,
+    seen_version: Option<&str>,
+) -> Result<(), WriteError> {
+    let api = api(client, place);
+    let params = PatchParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let error = match api.patch(&place.name, &params, &Patch::<()>::Json(patch.clone())).await {
+        Ok(_) => return Ok(()),
+        Err(error) => error,
+    };
+    let kube::Error::Api(status) = &error else {
+        return Err(WriteError::new(&error, PATCH, place));
+    };
+    match status.code {
+        404 => Err(WriteError::Gone(place.clone())),
+        409 => Err(WriteError::Changed(place.clone())),
+        422 => match api.get_opt(&place.name).await {
+            Ok(None) => Err(WriteError::Gone(place.clone())),
+            Ok(Some(now)) if now.resource_version().as_deref() != seen_version => {
+                Err(WriteError::Changed(place.clone()))
+            }
+            _ => Err(WriteError::new(&error, PATCH, place)),
+        },
+        _ => Err(WriteError::new(&error, PATCH, place)),
+    }
+}
+
+/// Objects of any kind are written as the same thing: what the kinds have in common is enough.
+fn api(client: &Client, place: &Place) -> Api<DynamicObject> {
+    let kind = api_resource(place);
+    match &place.namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &kind),
+        None => Api::all_with(client.clone(), &kind),
+    }
+}
+
 /// Creates without force: an object of that name that someone else made a moment ago is not taken over.
-async fn create<K: Object>(api: &Api<K>, place: &Place, wanted: &Wanted) -> Result<(), WriteError> {
-    let body = body::<K>(place, wanted, None);
+async fn create(api: &Api<DynamicObject>, place: &Place, wanted: &Wanted) -> Result<(), WriteError> {
+    let body = body(place, wanted, None);
     api.patch(&place.name, &PatchParams::apply(MANAGER), &Patch::Apply(body))
         .await
         .map(drop)
@@ -195,18 +198,28 @@ async fn create<K: Object>(api: &Api<K>, place: &Place, wanted: &Wanted) -> Resu
 }
 
 /// Removes keys that apply leaves behind, because another manager owns them.
-async fn strip<K: Object>(api: &Api<K>, place: &Place, wanted: &Wanted, written: &K) -> Result<(), WriteError> {
-    let mut extra = written.keys();
-    extra.retain(|key| wanted.exact && !wanted.data.contains_key(key));
-    if extra.is_empty() {
+async fn strip(
+    api: &Api<DynamicObject>,
+    place: &Place,
+    wanted: &Wanted,
+    written: &DynamicObject,
+) -> Result<(), WriteError> {
+    let Wanted::Data(wanted) = wanted else {
         return Ok(());
+    };
+    let mut patch = json!({"metadata": {"resourceVersion": written.resource_version()}});
+    let mut extra = false;
+    for field in ["data", "binaryData"] {
+        let keys = written.data.get(field).and_then(Value::as_object).into_iter().flat_map(Map::keys);
+        for key in keys.filter(|key| wanted.exact && !wanted.data.contains_key(*key)) {
+            patch[field][key] = Value::Null;
+            extra = true;
+        }
     }
-    let nulls: Map<_, _> = extra.into_iter().map(|key| (key, Value::Null)).collect();
-    let patch = json!({"metadata": {"resourceVersion": written.resource_version()}, "data": nulls});
-    merge(api, place, &patch).await
+    if extra { merge(api, place, &patch).await } else { Ok(()) }
 }
 
-async fn merge<K: Object>(api: &Api<K>, place: &Place, patch: &Value) -> Result<(), WriteError> {
+async fn merge(api: &Api<DynamicObject>, place: &Place, patch: &Value) -> Result<(), WriteError> {
     let params = PatchParams {
         field_manager: Some(MANAGER.to_owned()),
         ..PatchParams::default()
@@ -219,30 +232,54 @@ async fn merge<K: Object>(api: &Api<K>, place: &Place, patch: &Value) -> Result<
 }
 
 /// The object as it is applied. A uid keeps the write from an object that took the name meanwhile (409).
-fn body<K: Object>(place: &Place, wanted: &Wanted, uid: Option<&str>) -> Value {
-    let mut body = json!({
-        "apiVersion": K::api_version(&()),
-        "kind": K::kind(&()),
-        "metadata": {
-            "name": place.name,
-            "namespace": place.namespace,
-            "labels": wanted.labels,
-            "annotations": wanted.annotations,
-        },
-        "data": K::data(wanted),
-    });
-    if let Some(type_) = &wanted.type_ {
-        body["type"] = json!(type_);
-    }
+fn body(place: &Place, wanted: &Wanted, uid: Option<&str>) -> Value {
+    let mut body = match wanted {
+        Wanted::Object(body) => body.0.clone(),
+        Wanted::Data(wanted) => data_body(place, wanted),
+    };
     if let Some(uid) = uid {
         body["metadata"]["uid"] = json!(uid);
     }
     body
 }
 
-fn reference<K: Object>(place: &Place, seen: Option<&Observed>) -> K {
-    let mut object = K::default();
-    *object.meta_mut() = ObjectMeta {
+fn data_body(place: &Place, wanted: &DataObject) -> Value {
+    let mut body = json!({
+        "apiVersion": place.api_version,
+        "kind": place.kind,
+        "metadata": {
+            "name": place.name,
+            "namespace": place.namespace,
+            "labels": wanted.labels,
+            "annotations": wanted.annotations,
+        },
+    });
+    if place.is_secret() {
+        body["data"] = encoded(wanted.data.iter());
+    } else {
+        let text = |value: &Sensitive| std::str::from_utf8(value.expose()).ok().map(str::to_owned);
+        let (texts, bytes): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            wanted.data.iter().partition(|(_, value)| text(value).is_some());
+        let texts = texts.into_iter().filter_map(|(key, value)| Some((key.clone(), text(value)?.into())));
+        body["data"] = Value::Object(texts.collect());
+        if !bytes.is_empty() {
+            body["binaryData"] = encoded(bytes.into_iter());
+        }
+    }
+    if let Some(type_) = &wanted.type_ {
+        body["type"] = json!(type_);
+    }
+    body
+}
+
+fn encoded<'a>(data: impl Iterator<Item = (&'a String, &'a Sensitive)>) -> Value {
+    let data = data.map(|(key, value)| (key.clone(), BASE64_STANDARD.encode(value.expose()).into()));
+    Value::Object(data.collect())
+}
+
+fn reference(place: &Place, seen: Option<&Observed>) -> DynamicObject {
+    let mut object = DynamicObject::new(&place.name, &api_resource(place));
+    object.metadata = ObjectMeta {
         name: Some(place.name.clone()),
         namespace: place.namespace.clone(),
         uid: seen.and_then(|seen| seen.uid.clone()),
@@ -253,10 +290,14 @@ fn reference<K: Object>(place: &Place, seen: Option<&Observed>) -> K {
 
 /// Takes our labels and annotations off exactly the object that was seen.
 fn release(data: Option<&(String, Option<String>)>, seen: Option<&Observed>) -> Value {
+    let annotations: Map<_, _> = OUR_ANNOTATIONS
+        .iter()
+        .map(|name| ((*name).to_owned(), Value::Null))
+        .collect();
     let mut patch = json!({"metadata": {
         "resourceVersion": seen.and_then(|seen| seen.resource_version.clone()),
         "labels": {names::LINK_LABEL: null, names::PEERING_LABEL: null},
-        "annotations": {names::REVISIONS_ANNOTATION: null, names::CERTIFICATES_ANNOTATION: null},
+        "annotations": annotations,
     }});
     if let Some((key, value)) = data {
         patch["data"] = json!({key: value});
@@ -269,6 +310,7 @@ mod tests {
     use kube::core::Status;
 
     use super::*;
+    use crate::spoke::observed::Body;
 
     fn place() -> Place {
         Place::core("Secret", "ns", "t")
@@ -307,16 +349,27 @@ mod tests {
 
     #[test]
     fn a_body_holds_the_data_in_the_form_of_its_kind() {
-        let wanted = Wanted {
+        let wanted = Wanted::Data(DataObject {
             type_: Some("Opaque".into()),
-            data: [("k".to_owned(), b"v".to_vec().into())].into(),
-            ..Wanted::default()
-        };
-        let secret = body::<Secret>(&place(), &wanted, Some("u"));
+            data: [
+                ("k".to_owned(), b"v".to_vec().into()),
+                ("b".to_owned(), vec![0, 255].into()),
+            ]
+            .into(),
+            ..DataObject::default()
+        });
+        let secret = body(&place(), &wanted, Some("u"));
         assert_eq!(
-            (&secret["data"]["k"], &secret["metadata"]["uid"]),
-            (&json!("dg=="), &json!("u"))
+            (&secret["data"], &secret["metadata"]["uid"], &secret["type"]),
+            (&json!({"k": "dg==", "b": "AP8="}), &json!("u"), &json!("Opaque"))
         );
-        assert_eq!(body::<ConfigMap>(&place(), &wanted, None)["data"]["k"], "v");
+        let map = body(&Place::core("ConfigMap", "ns", "t"), &wanted, None);
+        assert_eq!(
+            (&map["data"], &map["binaryData"]),
+            (&json!({"k": "v"}), &json!({"b": "AP8="}))
+        );
+        let object = Wanted::Object(Body(json!({"kind": "Pool", "metadata": {"name": "p"}, "spec": {}})));
+        let pool = body(&place(), &object, Some("u"));
+        assert_eq!(pool, json!({"kind": "Pool", "metadata": {"name": "p", "uid": "u"}, "spec": {}}));
     }
 }

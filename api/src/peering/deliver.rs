@@ -119,6 +119,15 @@ impl ObjectRef {
             .unwrap_or_else(|| crate::names::plural(&self.kind))
     }
 
+    /// The same without its plural name, which says nothing more: fit to be compared.
+    #[must_use]
+    pub fn bare(&self) -> Self {
+        Self {
+            resource: None,
+            ..self.clone()
+        }
+    }
+
     /// A Secret of the core group.
     #[must_use]
     pub fn is_secret(&self) -> bool {

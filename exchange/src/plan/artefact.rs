@@ -14,10 +14,16 @@ use super::{
     members::Member,
     names_check::{is_label, is_subdomain},
 };
-use crate::expression::{self, Scope, Text};
+use crate::{
+    expression::{self, Scope, Text},
+    rights::consumers,
+};
 
 /// Key under which the certificates of a bundle stand where the profile names none.
 pub const DEFAULT_BUNDLE_KEY: &str = "ca-bundle.crt";
+
+/// How many former consumers a link names at most, as its schema says. Agents take back what they find within seconds.
+const MAX_UNWIRE: usize = 32;
 
 /// Resolves the texts of one artefact in one scope; errors name the field.
 struct Resolver<'a> {
@@ -192,9 +198,18 @@ impl Context<'_> {
             .flat_map(|known| &known.targets)
             .find(|known| **known != target.object);
         let overlap = self.peering.trust.as_ref().and_then(|trust| trust.overlap.clone());
+        let known = known.into_iter().flat_map(|known| &known.wired);
         let of = |of: &Option<String>, object: &Option<ObjectRef>, field: &str| {
             self.consumer(&resolver, of.as_deref(), object.as_ref(), field)
         };
+        let wire: Vec<_> = artefact
+            .wire
+            .iter()
+            .enumerate()
+            .map(|(index, wire)| resolver.wire(index, wire, &of))
+            .collect::<Result<_, _>>()?;
+        let wanted = consumers(&wire);
+        let no_longer = known.filter(|known| wanted.iter().all(|wanted| wanted.object.bare() != known.object.bare()));
         Ok(PeerLinkSpec {
             peering: self.name.to_owned(),
             profile: self.peering.profile.clone(),
@@ -208,12 +223,8 @@ impl Context<'_> {
             certificate: resolver.certificate(&artefact.inputs, &self.scope(from, None), to)?,
             previous: previous.filter(|_| !is_bundle).cloned(),
             target,
-            wire: artefact
-                .wire
-                .iter()
-                .enumerate()
-                .map(|(index, wire)| resolver.wire(index, wire, &of))
-                .collect::<Result<_, _>>()?,
+            unwire: no_longer.take(MAX_UNWIRE).cloned().collect(),
+            wire,
             probes: artefact
                 .probes
                 .iter()

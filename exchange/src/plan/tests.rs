@@ -360,6 +360,16 @@ spec:
     - object: {of: pool, healthy: 'self.status.ok'}
 ";
 
+fn former(name: &str) -> FormerConsumer {
+    FormerConsumer {
+        object: ObjectRef {
+            api_version: "example.io/v1".to_owned(),
+            ..ObjectRef::core("Pool", "apps-b", name)
+        },
+        applied: false,
+    }
+}
+
 fn identity(text: &str) -> Plan {
     let mut facts = facts(&["a", "b"]);
     facts.members.get_mut("a").unwrap().api_server = Some(ApiServer {
@@ -372,6 +382,7 @@ fn identity(text: &str) -> Plan {
         applied_revision: Some(7),
         carrier: Some("peering1-p".to_owned()),
         targets: Vec::new(),
+        wired: ["main", "gone"].map(former).into(),
     };
     facts.links.insert(id, link);
     let spec = "{profile: identity, members: [{cluster: a}, {cluster: b, parameters: {namespace: apps-b}}]}";
@@ -410,6 +421,7 @@ fn both_halves_hold_what_their_side_needs() {
     let client = crate::rights::place_of(link.wire[1].apply.as_ref().unwrap()).unwrap();
     assert_eq!(client.to_string(), "Client apps-b/c-a");
     assert_eq!(link.probes[0].object.as_ref().unwrap().object.as_ref(), Some(pool));
+    assert_eq!(link.unwire, [former("gone")], "what is still wired is not taken back");
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn endpoints() {
             (Ok(endpoint), Some(expected)) => assert_eq!(endpoint.to_string(), expected),
             (Err(failure), None) => {
                 assert_eq!(failure.reason, Reason::Invalid, "{text}");
-                assert!(!failure.message.contains("canary"), "{failure}");
+                assert!(!failure.to_string().contains("canary"), "{failure}");
             }
             (found, _) => panic!("{text}: {found:?}"),
         }
@@ -58,7 +58,7 @@ fn urls() {
             }
             (Err(failure), None) => {
                 assert_eq!(failure.reason, Reason::Invalid, "{text}");
-                assert!(!failure.message.contains("canary"), "{failure}");
+                assert!(!failure.to_string().contains("canary"), "{failure}");
             }
             (found, _) => panic!("{text}: {found:?}"),
         }
@@ -223,7 +223,7 @@ async fn the_resolved_address_counts() {
         let endpoint = Endpoint::parse(text).unwrap();
         let failure = endpoint.resolve(Loopback::Refuse).await.unwrap_err();
         assert_eq!(failure.reason, Reason::Invalid, "{text}: {failure}");
-        assert!(failure.message.contains("never probed"), "{text}: {failure}");
+        assert!(failure.to_string().contains("never probed"), "{text}: {failure}");
     }
     let endpoint = Endpoint::parse("10.0.0.1:6443").unwrap();
     assert_eq!(

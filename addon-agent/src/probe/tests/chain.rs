@@ -243,7 +243,7 @@ async fn the_root_store_of_the_system_does_not_know_our_cas() {
     });
     // An image without root certificates has nothing to trust with, and says so.
     let failure = result.unwrap_err();
-    assert!(failure.message.contains("the system's root store"), "{failure}");
+    assert!(failure.to_string().contains("the system's root store"), "{failure}");
     assert!(
         [Reason::CAMismatch, Reason::Invalid].contains(&failure.reason),
         "{failure}"

@@ -1,9 +1,11 @@
 //! The snapshot in the words in which `exchange::plan` asks for it.
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use exchange::plan::{Facts, LinkFacts, MemberFacts};
-
-use peering_api::peering::PeerLink;
+use exchange::{
+    plan::{Facts, LinkFacts, MemberFacts},
+    rights::consumers,
+};
+use peering_api::peering::{FormerConsumer, PeerLink, condition, reasons};
 
 use super::works::export_of;
 use crate::peering::hub::{Cluster, Observed};
@@ -54,8 +56,20 @@ fn links(seen: &Observed) -> BTreeMap<String, LinkFacts> {
             applied_revision: status.applied_revision.filter(|applied| Some(*applied) > published),
             carrier: Some(link.spec.carrier.clone()),
             targets: targets.cloned().collect(),
+            wired: wired(link),
         };
         (link.spec.id.clone(), facts)
     };
     seen.links.iter().map(|found| link(found)).collect()
+}
+
+/// The consumers that a link names, and of the former ones those that its agent has not yet found clean. Only what the
+/// manager itself has named counts: an agent must not gain rights by what it reports.
+fn wired(link: &PeerLink) -> BTreeSet<FormerConsumer> {
+    let status = link.status.clone().unwrap_or_default();
+    let delivered = condition(&status.conditions, reasons::DELIVERED);
+    let current = delivered.is_some_and(|said| said.observed_generation == link.metadata.generation);
+    let holds = |former: &&FormerConsumer| status.wired.iter().any(|held| held.bare() == former.object.bare());
+    let left = link.spec.unwire.iter().filter(|former| !current || holds(former));
+    consumers(&link.spec.wire).into_iter().chain(left.cloned()).collect()
 }

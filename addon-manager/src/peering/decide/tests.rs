@@ -381,6 +381,46 @@ fn a_link_that_gets_another_target_is_told_what_it_wrote_before() {
 }
 
 #[test]
+fn a_consumer_that_left_the_profile_is_named_until_its_agent_has_found_it_clean() {
+    let mut seen = served();
+    let wire = |seen: &mut Observed, wire: serde_json::Value| {
+        Arc::make_mut(seen.profile.as_mut().unwrap()).spec.artefacts[0].wire = from_value(wire).unwrap();
+    };
+    let pool = json!({"apiVersion": "example.io/v1", "kind": "Pool", "namespace": "ceph", "name": "main"});
+    wire(
+        &mut seen,
+        json!([{"setField": {"object": pool, "path": "spec.peer", "value": "x"}}]),
+    );
+    settle(&mut seen);
+    wire(&mut seen, json!([]));
+    let changes = decide(&seen);
+    play(&mut seen, changes);
+    // What the agents say, and of which generation.
+    let report = |seen: &mut Observed, generation: i64, wired: bool| {
+        for link in &mut seen.links {
+            let link = Arc::make_mut(link);
+            link.metadata.generation = Some(3);
+            let status = link.status.get_or_insert_default();
+            status.wired = if wired {
+                vec![from_value(pool.clone()).unwrap()]
+            } else {
+                vec![]
+            };
+            let mut delivered = said("Delivered", "True", "Delivered");
+            delivered.observed_generation = Some(generation);
+            status.conditions.retain(|old| old.type_ != "Delivered");
+            status.conditions.push(delivered);
+        }
+        settle(seen);
+        let rights = serde_json::to_string(&seen.works[0].spec).unwrap().contains("pools");
+        (seen.links[0].spec.unwire.len(), rights)
+    };
+    assert_eq!(report(&mut seen, 2, false), (1, true), "it speaks of the spec before");
+    assert_eq!(report(&mut seen, 3, true), (1, true), "it is not clean yet");
+    assert_eq!(report(&mut seen, 3, false), (0, false));
+}
+
+#[test]
 fn a_paused_peering_writes_nothing_but_its_status_and_can_be_deleted() {
     let mut seen = served();
     let peering = Arc::make_mut(seen.peering.as_mut().unwrap());

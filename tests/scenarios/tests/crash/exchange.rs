@@ -186,7 +186,7 @@ async fn left(s: &Scenario) -> Result<Vec<String>> {
         left.extend(found(&s.on::<ConfigMap>(side), &all).await?);
         left.extend(found(&s.on::<Role>(side), &all).await?);
         left.extend(found(&s.on::<RoleBinding>(side), &all).await?);
-        let carriers = ListParams::default().fields(&format!("metadata.name={}", names::carrier_name(&s.name)));
+        let carriers = ListParams::default().fields(&format!("metadata.name={}", names::carrier_name(&s.name, 0)));
         left.extend(found(&Api::<Secret>::namespaced(s.client(side), AGENT_NAMESPACE), &carriers).await?);
         left.extend(
             found(

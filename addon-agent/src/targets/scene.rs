@@ -1,0 +1,204 @@
+//! Everything that a pass over a target looks at, as it was seen at one moment.
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use exchange::key::KeyRing;
+use jiff::Timestamp;
+use kube::ResourceExt;
+use peering_api::{
+    Sensitive, names,
+    peering::{ArtefactKind, PeerLink},
+};
+
+use super::{lock, wiring::Unwired};
+use crate::{
+    context::Context,
+    decide::{
+        self, CertificateKey, Decision, Group, LinkView, OwnShare, Undone,
+        certificate::{self, Key},
+        previous, prove, wire,
+    },
+    exports,
+    hub::Hub,
+    spoke::{Observed, Place, Seen, User, carrier_of, input_of},
+};
+
+/// What was seen.
+pub struct Scene {
+    /// Where the target stands.
+    pub place: Place,
+    /// The links that end there, oldest first.
+    pub links: Vec<Arc<PeerLink>>,
+    /// The target.
+    pub target: Seen,
+    /// The keys of certificates, by id of the link.
+    pub keys: BTreeMap<String, Key>,
+    envelopes: BTreeMap<String, Sensitive>,
+    own: OwnShare,
+}
+
+impl Scene {
+    /// Looks at all that the links need; `None` while a watch that everything depends on has not said anything. It wakes the
+    /// target when it does. Consumers and what probes look at are read when their turn comes: they hold nothing up.
+    pub fn look(context: &Context, hub: &Hub, place: &Place, links: Vec<Arc<PeerLink>>) -> Option<Self> {
+        watch(context, hub, place, &links);
+        let mut scene = Self {
+            place: place.clone(),
+            target: context.pool.read(place),
+            keys: keys(context, &links),
+            envelopes: BTreeMap::new(),
+            own: OwnShare::None,
+            links,
+        };
+        let live = scene.links.iter().filter(|link| is_live(link));
+        for link in live {
+            let mut object = match context.pool.read(&carrier_of(&link.spec, &context.namespace)) {
+                Seen::Pending => return None,
+                Seen::Denied | Seen::Unknown | Seen::Absent => continue,
+                Seen::Present(object) => object,
+            };
+            scene.envelopes.extend(object.data.remove_entry(&link.spec.id));
+        }
+        if scene.target == Seen::Pending || scene.keys.values().any(|key| *key == Key::Pending) {
+            return None;
+        }
+        scene.own = scene.own_share(context, hub)?;
+        Some(scene)
+    }
+
+    fn own_share(&self, context: &Context, hub: &Hub) -> Option<OwnShare> {
+        let views: Vec<_> = self.links.iter().map(|link| LinkView::new(link)).collect();
+        let current = decide::bundle::current(&context.cluster, &views, self.target());
+        match current.and_then(|view| own_export(hub, view.link)) {
+            Some(export) => exports::own_share(&context.pool, &export.spec),
+            None => Some(OwnShare::None),
+        }
+    }
+
+    /// The target, if it exists.
+    pub fn target(&self) -> Option<&Observed> {
+        self.target.present()
+    }
+
+    /// The link of that name.
+    pub fn link(&self, name: &str) -> Option<&Arc<PeerLink>> {
+        self.links.iter().find(|link| link.name_any() == name)
+    }
+
+    /// Whose the target of a link is, and what is wired to it: the link's, or the bundle's that several links share.
+    pub fn owner(&self, context: &Context, link: &PeerLink) -> String {
+        match link.spec.kind {
+            ArtefactKind::Data => link.spec.id.clone(),
+            ArtefactKind::CaBundle => names::bundle_id(&link.spec.peering, &link.spec.artefact, &context.cluster),
+        }
+    }
+
+    /// Decides on the target.
+    pub fn decide(&self, context: &Context, ring: &KeyRing, undone: &Unwired, now: Timestamp) -> Decision {
+        let applied = lock(&context.applied).clone();
+        let view = |link: &'_ Arc<PeerLink>| self.view(context, link, undone);
+        let obstacles: Vec<_> = self.links.iter().map(view).collect();
+        let views: Vec<_> = self
+            .links
+            .iter()
+            .zip(&obstacles)
+            .map(|(link, obstacle)| LinkView {
+                envelope: self.envelopes.get(&link.spec.id),
+                key: match self.keys.get(&link.spec.id) {
+                    None | Some(Key::None) => CertificateKey::None,
+                    Some(Key::Pending | Key::Make) => CertificateKey::Missing(JUST_MADE),
+                    Some(Key::Missing(why)) => CertificateKey::Missing(why),
+                    Some(Key::Ready(key)) => CertificateKey::Ready(key),
+                },
+                undone: match obstacle {
+                    None => Undone::Yes,
+                    Some(None) => Undone::Pending,
+                    Some(Some(why)) => Undone::No(why),
+                },
+                ..LinkView::new(link)
+            })
+            .collect();
+        let keys: Vec<_> = [Some(&ring.current), ring.previous.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(AsRef::as_ref)
+            .collect();
+        let group = Group {
+            place: &self.place,
+            cluster: &context.cluster,
+            links: &views,
+            target: self.target(),
+            own: &self.own,
+            keys: &keys,
+            applied: &applied,
+            now,
+        };
+        match self.target {
+            Seen::Denied => decide::group::denied(&group),
+            Seen::Unknown => decide::group::unknown(&group),
+            _ => decide::decide(&group),
+        }
+    }
+
+    /// What keeps a leaving link from removing its target: `Some(None)` if that is not known yet.
+    fn view(&self, context: &Context, link: &PeerLink, undone: &Unwired) -> Option<Option<String>> {
+        if is_live(link) {
+            return None;
+        }
+        let of_wiring = undone.obstacle(&self.owner(context, link));
+        of_wiring.or_else(|| {
+            let place = previous::place(&link.spec)?;
+            previous::obstacle(&place, &context.pool.read(&place))
+        })
+    }
+}
+
+/// What is said of a key that is being made: its watch brings the next pass.
+const JUST_MADE: &str = "the key for the certificate is being made";
+
+/// The link does not go away.
+pub fn is_live(link: &PeerLink) -> bool {
+    link.metadata.deletion_timestamp.is_none()
+}
+
+/// States what has to be watched.
+fn watch(context: &Context, hub: &Hub, place: &Place, links: &[Arc<PeerLink>]) {
+    let mut places = BTreeSet::from([place.clone()]);
+    for link in links {
+        let spec = &link.spec;
+        places.extend(previous::place(spec));
+        places.extend(certificate::place(spec, &context.namespace));
+        places.extend(wire::places(spec));
+        if is_live(link) {
+            places.insert(carrier_of(spec, &context.namespace));
+            places.extend(prove::places(spec));
+            let own = own_export(hub, link);
+            places.extend(own.iter().flat_map(|export| &export.spec.inputs).filter_map(input_of));
+        }
+    }
+    context.pool.want(&User::Target(place.clone()), &places);
+}
+
+fn keys(context: &Context, links: &[Arc<PeerLink>]) -> BTreeMap<String, Key> {
+    let key = |link: &Arc<PeerLink>| {
+        let place = certificate::place(&link.spec, &context.namespace)?;
+        let key = match context.pool.read(&place) {
+            seen if is_live(link) => certificate::key(&link.spec, &place, &seen),
+            // It is removed, once it is known whether it is there.
+            Seen::Pending => Key::Pending,
+            _ => Key::None,
+        };
+        Some((link.spec.id.clone(), key))
+    };
+    links.iter().filter_map(key).collect()
+}
+
+/// This cluster's own share in the bundle of a link.
+fn own_export(hub: &Hub, link: &PeerLink) -> Option<Arc<peering_api::peering::PeerExport>> {
+    if link.spec.kind != ArtefactKind::CaBundle {
+        return None;
+    }
+    hub.own_export(&link.spec.peering, &link.spec.artefact)
+}
