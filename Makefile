@@ -7,7 +7,7 @@ PROFILES := $(filter-out manifests/profiles/kustomization.yaml,$(wildcard manife
 DEMO_DIR ?= .demo
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-unit test-env lint fmt generate controlplane demo demo-status demo-down bench bench-exchange clean
+.PHONY: help build test test-unit test-crash lint fmt generate controlplane demo demo-status demo-down bench bench-exchange clean
 
 help: ## Show this list.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,10 @@ test: controlplane ## Run every test, on real API servers.
 
 test-unit: ## Run the tests that need no API server.
 	$(CARGO) test --locked -p peering-api -p exchange -p addon-framework -p addon-manager -p addon-agent -p exposition
+
+test-crash: controlplane ## Crash after every write, and every other fault at each; takes minutes.
+	$(CARGO) build --workspace --bins --locked
+	$(CARGO) test --locked -p scenarios --test crash -- --nocapture
 
 lint: ## Check formatting, lints, generated files and profiles.
 	$(CARGO) fmt --all --check
