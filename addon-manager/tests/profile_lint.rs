@@ -1,4 +1,6 @@
 //! The linter as its users run it: files, standard input, exit codes.
+// A helper outside of `#[test]` functions is test code too.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 use std::{
     io::Write,
     path::Path,

@@ -50,17 +50,17 @@ impl Cases {
 fn set(object: &mut Value, path: &str, value: Value) -> Result<()> {
     let (at, last) = path.rsplit_once('.').context("expected a path of two parts or more")?;
     let parent = at.split('.').try_fold(object, |object, part| match object {
-        Value::Array(list) => list.get_mut(part.parse::<usize>().ok()?),
+        Value::Array(items) => items.get_mut(part.parse::<usize>().ok()?),
         Value::Object(map) => Some(map.entry(part).or_insert_with(|| Map::new().into())),
         _ => None,
     });
     match parent.context("there is no such place")? {
-        Value::Array(list) => {
+        Value::Array(items) => {
             let position: usize = last.parse()?;
-            if position == list.len() {
-                list.push(value);
+            if position == items.len() {
+                items.push(value);
             } else {
-                *list.get_mut(position).context("there is no such position")? = value;
+                *items.get_mut(position).context("there is no such position")? = value;
             }
         }
         Value::Object(map) if value.is_null() => {
