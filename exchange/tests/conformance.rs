@@ -2,6 +2,8 @@
 //!
 //! Expressions are evaluated here with the grammar of that crate but not with its evaluation (`expression/syntax.rs`
 //! tells why). This test keeps the meaning of what profiles may write the meaning that CEL gives it.
+// A helper outside of `#[test]` functions is test code too.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #[allow(dead_code)]
 mod generator;
 

@@ -1,5 +1,7 @@
 //! Runs every file of the fuzz corpus, and ugly expressions that are generated, through the functions of the fuzz
 //! targets (`fuzz/src/lib.rs`): what fuzzing has found once stays found.
+// A helper outside of `#[test]` functions is test code too.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #[allow(dead_code)]
 mod generator;
 #[path = "../../fuzz/src/lib.rs"]
