@@ -20,6 +20,10 @@ use tokio::task::AbortHandle;
 /// How long the hub is away.
 const AWAY: Duration = Duration::from_mins(1);
 
+/// How long each thing may take once the hub is back: Open Cluster Management's agents wait up to a minute between their
+/// tries (client-go's reflectors: 30 s, and up to as much again by chance).
+const CATCH_UP: Duration = Duration::from_mins(3);
+
 /// Everything that a Secret held from some time on; `None` where it was deleted.
 struct History {
     seen: Arc<Mutex<Vec<Option<String>>>>,
@@ -82,7 +86,9 @@ async fn pids(world: &World) -> Result<[u32; 3]> {
 }
 
 async fn scenarios(world: &World, names: &[&str]) -> Result<Vec<Scenario>> {
-    try_join_all(names.iter().map(|name| Scenario::new(world.clone(), name))).await
+    let mut all = try_join_all(names.iter().map(|name| Scenario::new(world.clone(), name))).await?;
+    all.iter_mut().for_each(|s| s.patience = CATCH_UP);
+    Ok(all)
 }
 
 #[tokio::test]
