@@ -123,6 +123,16 @@ pub(crate) fn decide(seen: &Observed) -> Vec<Change> {
     changes
 }
 
+/// Whether something is to be made that was not seen.
+pub(crate) fn makes_new(seen: &Observed, changes: &[Change]) -> bool {
+    changes.iter().any(|change| match change {
+        Change::ApplyExport(at, _) => !seen.exports.iter().any(|known| place(known.as_ref()) == *at),
+        Change::ApplyLink(at, _) => !seen.links.iter().any(|known| place(known.as_ref()) == *at),
+        Change::ApplyWork(at, _) => !seen.works.iter().any(|known| place(known.as_ref()) == *at),
+        _ => false,
+    })
+}
+
 /// Everything that makes exports, links and works as they should be.
 fn objects(seen: &Observed, target: &Target) -> Vec<Change> {
     let mut changes = exports(seen, target);

@@ -10,9 +10,12 @@ mod write;
 use std::{sync::Arc, time::Duration};
 
 use addon_framework::runtime::{Outcome, Queue, RunOptions, run};
+use kube::Api;
+use peering_api::peering::Peering;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use self::hub::Observed;
 pub(crate) use self::hub::{Hub, Queues};
 
 /// How many Peerings are worked on at once.
@@ -36,6 +39,17 @@ pub(crate) enum PeeringError {
         /// Why.
         source: Box<kube::Error>,
     },
+    /// The hub has another Peering of that name than the watch last told, or none.
+    #[error("Peering {0} is not what the watch last said it was, nothing is made for it until the watch has caught up")]
+    Outdated(String),
+    /// The Peering could not be read.
+    #[error("Peering {name} could not be read before something is made for it")]
+    Unconfirmed {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: Box<kube::Error>,
+    },
 }
 
 /// Runs the controller until the token is cancelled.
@@ -55,7 +69,11 @@ pub(crate) async fn control(hub: Arc<Hub>, queue: Queue<String>, token: Cancella
 
 /// One pass over one Peering: observe, decide, write.
 async fn pass(hub: &Hub, name: &str) -> Result<Outcome, PeeringError> {
-    let changes = decide::decide(&hub.observe(name));
+    let seen = hub.observe(name);
+    let changes = decide::decide(&seen);
+    if decide::makes_new(&seen, &changes) {
+        confirm(hub, &seen).await?;
+    }
     let (total, mut failed, mut first) = (changes.len(), 0, None);
     for change in changes {
         let text = change.to_string();
@@ -76,5 +94,27 @@ async fn pass(hub: &Hub, name: &str) -> Result<Outcome, PeeringError> {
             change,
             source: Box::new(source),
         }),
+    }
+}
+
+/// Asks the hub whether it still has the Peering that something is to be made for.
+///
+/// Each kind has a watch of its own. After a hub was restored from a backup, the watch of the links can have told that they
+/// are gone before the watch of the Peerings tells that theirs is: they would be made anew, and be withdrawn a moment later
+/// together with the targets, which a restored hub must leave alone.
+async fn confirm(hub: &Hub, seen: &Observed) -> Result<(), PeeringError> {
+    let Some(peering) = &seen.peering else {
+        return Ok(());
+    };
+    let api = Api::<Peering>::all(hub.client.clone());
+    let now = api.get_metadata_opt(&seen.name).await;
+    let now = now.map_err(|source| PeeringError::Unconfirmed {
+        name: seen.name.clone(),
+        source: Box::new(source),
+    })?;
+    if now.is_some_and(|now| now.metadata.uid == peering.metadata.uid) {
+        Ok(())
+    } else {
+        Err(PeeringError::Outdated(seen.name.clone()))
     }
 }

@@ -1,5 +1,5 @@
 //! One scenario: a namespace of its own on both managed clusters, a Peering of its own, and words to tell a story with.
-use std::{fmt::Debug, future::Future, path::Path};
+use std::{fmt::Debug, future::Future, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use k8s_openapi::{
@@ -65,6 +65,8 @@ pub struct Scenario {
     pub name: String,
     /// The hub's administrator.
     pub hub: Client,
+    /// How long each wait may take: [`SOON`] unless the scenario says something else.
+    pub patience: Duration,
     east: Client,
     west: Client,
 }
@@ -99,6 +101,7 @@ impl Scenario {
             world,
             name: name.to_owned(),
             hub,
+            patience: SOON,
             east,
             west,
         })
@@ -310,7 +313,7 @@ impl Scenario {
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<Option<T>>>,
     {
-        self.world.env.until(what, SOON, poll).await
+        self.world.env.until(what, self.patience, poll).await
     }
 
     /// Waits until an object is gone.

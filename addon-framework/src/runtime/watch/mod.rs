@@ -269,6 +269,7 @@ where
     }
 
     async fn failed(&mut self, error: &watcher::Error) -> ControlFlow<()> {
+        self.health.answered(status_code(error).is_some());
         self.wait(classify(error), error_chain(error)).await;
         if starts_over(error) {
             ControlFlow::Break(())
@@ -331,6 +332,8 @@ struct Health {
     complete: channel::Sender<bool>,
     /// Whether the last list was completed; if not, one is being read.
     listed: bool,
+    /// Whether the last error was that there is no answer.
+    silent: bool,
     attempts: u32,
     last_error: Option<Instant>,
     logged: Option<(Instant, FailureKind)>,
@@ -342,6 +345,7 @@ impl Health {
             state,
             complete,
             listed: false,
+            silent: false,
             attempts: 0,
             last_error: None,
             logged: None,
@@ -355,6 +359,15 @@ impl Health {
         } else {
             Some(LIST_TIMEOUT)
         }
+    }
+
+    /// A server that answers again after it was silent is asked again soon, whatever its answer: one that has just
+    /// started refuses at first (403 until it knows its roles, 429 and 410 until its caches are filled).
+    fn answered(&mut self, answered: bool) {
+        if answered && self.silent {
+            self.attempts = 0;
+        }
+        self.silent = !answered;
     }
 
     fn failed(&mut self, watch: &str, kind: FailureKind, message: String) -> u32 {

@@ -1,7 +1,7 @@
 //! The watch against scripted API servers, in paused time.
 use std::{
     collections::VecDeque,
-    convert::Infallible,
+    io,
     sync::{Arc, Mutex},
 };
 
@@ -25,6 +25,8 @@ enum Answer {
     Events(Vec<Value>),
     /// No answer at all.
     Hang,
+    /// No connection.
+    Broken,
 }
 
 fn map(name: &str, version: u32) -> Value {
@@ -76,8 +78,9 @@ fn scripted(script: Vec<Answer>) -> (Client, Requests) {
                         .collect(),
                 ),
                 Answer::Hang => std::future::pending().await,
+                Answer::Broken => return Err(io::ErrorKind::ConnectionRefused.into()),
             };
-            Ok::<_, Infallible>(
+            Ok::<_, io::Error>(
                 Response::builder()
                     .status(code)
                     .body(Body::from(body.into_bytes()))
@@ -249,6 +252,20 @@ async fn refusals_are_told_and_recovered_from() {
         assert!(longest <= REFUSED.cap + Duration::from_millis(1));
         assert_eq!(running.touched(), ["a"]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_back_is_asked_again_soon_although_it_refuses_at_first() {
+    let mut script: Vec<_> = (0..12).map(|_| Answer::Broken).collect();
+    script.extend([refusal(403), refusal(429), list(&[map("a", 1)])]);
+    let running = start(script);
+    running.watch.ready().await;
+    let waits = running.waits();
+    assert!(waits[11] > LOST.cap / 2, "before: {waits:?}");
+    assert!(
+        waits[12] < Duration::from_secs(1) && waits[13] < Duration::from_secs(1),
+        "{waits:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -239,6 +239,29 @@ fn from_the_first_pass_to_ready() {
 }
 
 #[test]
+fn what_is_made_anew_is_told_from_what_is_changed() {
+    let new = |seen: &Observed| makes_new(seen, &decide(seen));
+    assert!(new(&start()), "nothing is there yet");
+    let seen = served();
+    assert!(!new(&seen), "nothing is to be done");
+    let mut rotated = seen.clone();
+    for export in &mut rotated.exports {
+        let status = Arc::make_mut(export).status.as_mut().unwrap();
+        status.envelopes[0].data = "another".into();
+    }
+    assert!(!decide(&rotated).is_empty() && !new(&rotated), "works are changed");
+    for lose in [
+        (|seen: &mut Observed| seen.links.truncate(1)) as fn(&mut Observed),
+        |seen| seen.exports.truncate(1),
+        |seen| seen.works.truncate(1),
+    ] {
+        let mut seen = seen.clone();
+        lose(&mut seen);
+        assert!(new(&seen), "something is missing");
+    }
+}
+
+#[test]
 fn a_missing_addon_is_created_unless_the_cluster_opted_out() {
     let mut seen = start();
     seen.clusters.get_mut("west").unwrap().addon = None;
