@@ -1,5 +1,6 @@
 //! What scenarios share: the product on the shared environment, and a namespace, a Peering and helpers per scenario.
 pub mod fleet;
+pub mod kinds;
 pub mod objects;
 pub mod scenario;
 pub mod tls;
@@ -8,6 +9,7 @@ pub mod world;
 
 pub use self::{
     fleet::Fleet,
+    kinds::Pools,
     scenario::{Scenario, Side},
     witness::Witness,
     world::World,

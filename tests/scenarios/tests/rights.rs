@@ -195,7 +195,9 @@ async fn an_agents_rights_on_its_cluster_are_those_that_its_links_name() -> Resu
         (Side::West, "apps", "statefulsets", "watched"),
     ] {
         s.until("the rights to arrive", || async {
-            Ok(may(&s.client(side), &agent, "watch", group, resource, ns, name).await?.then_some(()))
+            Ok(may(&s.client(side), &agent, "watch", group, resource, ns, name)
+                .await?
+                .then_some(()))
         })
         .await?;
     }
@@ -213,15 +215,47 @@ async fn an_agents_rights_on_its_cluster_are_those_that_its_links_name() -> Resu
         (Side::East, true, "create", "", "serviceaccounts/token", ns, "reader"),
         (Side::East, false, "create", "", "serviceaccounts/token", ns, "default"),
         (Side::East, true, "create", csr, "certificatesigningrequests", "", ""),
-        (Side::East, true, "approve", csr, "signers", "", "kubernetes.io/kube-apiserver-client"),
-        (Side::East, false, "approve", csr, "signers", "", "kubernetes.io/kubelet-serving"),
-        (Side::East, false, "sign", csr, "signers", "", "kubernetes.io/kube-apiserver-client"),
+        (
+            Side::East,
+            true,
+            "approve",
+            csr,
+            "signers",
+            "",
+            "kubernetes.io/kube-apiserver-client",
+        ),
+        (
+            Side::East,
+            false,
+            "approve",
+            csr,
+            "signers",
+            "",
+            "kubernetes.io/kubelet-serving",
+        ),
+        (
+            Side::East,
+            false,
+            "sign",
+            csr,
+            "signers",
+            "",
+            "kubernetes.io/kube-apiserver-client",
+        ),
         (Side::East, true, "list", "", "nodes", "", ""),
         (Side::East, false, "patch", "", "nodes", "", ""),
         (Side::East, true, "get", "", "services", ns, "gateway"),
         (Side::East, true, "delete", "batch", "jobs", ns, "claim"),
         (Side::East, false, "delete", "batch", "jobs", ns, "other"),
-        (Side::East, false, "create", "rbac.authorization.k8s.io", "rolebindings", ns, ""),
+        (
+            Side::East,
+            false,
+            "create",
+            "rbac.authorization.k8s.io",
+            "rolebindings",
+            ns,
+            "",
+        ),
         // The destination.
         (Side::West, true, "delete", "", "secrets", ns, "from-cluster1"),
         (Side::West, false, "get", "", "secrets", ns, "other"),
