@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod end;
 pub mod fleet;
+pub mod kinds;
 pub mod objects;
 pub mod scenario;
 pub mod tls;
@@ -11,6 +12,7 @@ pub mod world;
 
 pub use self::{
     fleet::Fleet,
+    kinds::Pools,
     scenario::{Scenario, Side},
     witness::Witness,
     world::World,

@@ -158,6 +158,9 @@ impl Pod {
         ] {
             env.entry(name.to_owned()).or_insert(value);
         }
+        for (name, value) in &self.context.options.env {
+            env.entry(name.clone()).or_insert_with(|| value.clone());
+        }
         if self.plan.kubeconfig {
             env.entry("KUBECONFIG".to_owned())
                 .or_insert(self.write_kubeconfig()?.display().to_string());
