@@ -117,7 +117,8 @@ fn a_restart_issues_nothing_and_writes_nothing() {
 
 #[test]
 fn something_new_is_issued_when_it_is_due_or_something_has_changed() {
-    let changes: [(&str, Box<dyn Fn(&mut PeerExport)>, &str, i64, u8); 7] = [
+    type Change = Box<dyn Fn(&mut PeerExport)>;
+    let changes: [(&str, Change, &str, i64, u8); 7] = [
         ("it is due", Box::new(|_| {}), "v", 42, 1),
         ("the payload has changed", Box::new(|_| {}), "w", 1, 1),
         (
