@@ -9,5 +9,6 @@ mod hub;
 mod removal;
 mod rights;
 mod secrecy;
+mod sources;
 mod topologies;
 mod validation;
