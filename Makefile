@@ -1,11 +1,13 @@
 # Every task of the project. `make` alone lists them.
 CARGO ?= cargo
 DEVENV := target/debug/devenv
+# What profile-lint looks at.
+PROFILES := $(filter-out manifests/profiles/kustomization.yaml,$(wildcard manifests/profiles/*.yaml)) docs/guide.md
 # Where `make demo` keeps its state.
 DEMO_DIR ?= .demo
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-unit test-env lint fmt generate controlplane demo demo-status demo-down bench clean
+.PHONY: help build test test-unit test-env lint fmt generate controlplane demo demo-status demo-down bench bench-exchange clean
 
 help: ## Show this list.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,10 +25,11 @@ test: controlplane ## Run every test, on real API servers.
 test-unit: ## Run the tests that need no API server.
 	$(CARGO) test --locked -p peering-api -p exchange -p addon-framework -p addon-manager -p addon-agent -p exposition
 
-lint: ## Check formatting, lints and generated files.
+lint: ## Check formatting, lints, generated files and profiles.
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) run -q --locked -p peering-api --example generate -- --check .
+	$(CARGO) run -q --locked -p addon-manager --bin profile-lint -- $(PROFILES)
 
 fmt: ## Format the code.
 	$(CARGO) fmt --all
@@ -47,6 +50,10 @@ demo-down: ## Stop the demo.
 bench: controlplane ## Measure latency, writes and memory; prints figures, asserts nothing.
 	$(CARGO) build --workspace --bins --release --locked
 	$(CARGO) bench --locked -p scenarios --bench exchange
+
+bench-exchange: bench ## `bench`, then a fleet of a thousand links on one hub, then the engine alone.
+	$(CARGO) bench --locked -p scenarios --bench fleet
+	$(CARGO) bench --locked -p exchange --bench engine -- --warm-up-time 1 --measurement-time 2
 
 clean: ## Remove build output (the control planes' binaries stay in the cache).
 	$(CARGO) clean

@@ -23,7 +23,7 @@ use peering_api::{
 
 use self::members::Member;
 pub use self::{artefact::DEFAULT_BUNDLE_KEY, collisions::claim};
-use crate::state::Verdict;
+use crate::{lint, state::Verdict};
 
 /// What the hub knows about a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -141,6 +141,13 @@ pub fn plan(name: &str, peering: &PeeringSpec, profile: Option<&ExchangeProfileS
         );
         return stays(Problem::new(Accepted::ProfileNotFound, message));
     };
+    if let Some(error) = lint::first_error(profile) {
+        let message = format!(
+            "ExchangeProfile {:?}, {}: {}",
+            peering.profile, error.place, error.message
+        );
+        return stays(Problem::new(Accepted::InvalidProfile, message));
+    }
     match served(name, peering, profile, facts) {
         Err(problem) => stays(problem),
         Ok((wanted, problems, count)) => Plan {

@@ -16,7 +16,7 @@ use super::{lock, wiring::Unwired};
 use crate::{
     context::Context,
     decide::{
-        self, CertificateKey, Decision, Group, LinkView, OwnShare, Undone,
+        self, CertificateKey, Decision, Group, LinkView, Obstacle, OwnShare,
         certificate::{self, Key},
         previous, prove, wire,
     },
@@ -87,19 +87,10 @@ impl Scene {
         self.links.iter().find(|link| link.name_any() == name)
     }
 
-    /// Whose the target of a link is, and what is wired to it: the link's, or the bundle's that several links share.
-    pub fn owner(&self, context: &Context, link: &PeerLink) -> String {
-        match link.spec.kind {
-            ArtefactKind::Data => link.spec.id.clone(),
-            ArtefactKind::CaBundle => names::bundle_id(&link.spec.peering, &link.spec.artefact, &context.cluster),
-        }
-    }
-
     /// Decides on the target.
     pub fn decide(&self, context: &Context, ring: &KeyRing, undone: &Unwired, now: Timestamp) -> Decision {
         let applied = lock(&context.applied).clone();
-        let view = |link: &'_ Arc<PeerLink>| self.view(context, link, undone);
-        let obstacles: Vec<_> = self.links.iter().map(view).collect();
+        let obstacles: Vec<_> = self.links.iter().map(|link| obstacle(context, link, undone)).collect();
         let views: Vec<_> = self
             .links
             .iter()
@@ -112,11 +103,7 @@ impl Scene {
                     Some(Key::Missing(why)) => CertificateKey::Missing(why),
                     Some(Key::Ready(key)) => CertificateKey::Ready(key),
                 },
-                undone: match obstacle {
-                    None => Undone::Yes,
-                    Some(None) => Undone::Pending,
-                    Some(Some(why)) => Undone::No(why),
-                },
+                obstacle: obstacle.as_ref(),
                 ..LinkView::new(link)
             })
             .collect();
@@ -141,22 +128,30 @@ impl Scene {
             _ => decide::decide(&group),
         }
     }
+}
 
-    /// What keeps a leaving link from removing its target: `Some(None)` if that is not known yet.
-    fn view(&self, context: &Context, link: &PeerLink, undone: &Unwired) -> Option<Option<String>> {
-        if is_live(link) {
-            return None;
-        }
-        let of_wiring = undone.obstacle(&self.owner(context, link));
-        of_wiring.or_else(|| {
-            let place = previous::place(&link.spec)?;
-            previous::obstacle(&place, &context.pool.read(&place))
-        })
+/// What keeps a leaving link from removing its target.
+fn obstacle(context: &Context, link: &PeerLink, undone: &Unwired) -> Option<Obstacle> {
+    if is_live(link) {
+        return None;
     }
+    let of_wiring = undone.obstacle(&owner(context, link));
+    of_wiring.or_else(|| {
+        let place = previous::place(&link.spec)?;
+        previous::obstacle(&place, &context.pool.read(&place))
+    })
 }
 
 /// What is said of a key that is being made: its watch brings the next pass.
 const JUST_MADE: &str = "the key for the certificate is being made";
+
+/// Whose the target of a link is, and what is wired to it: the link's, or the bundle's that several links share.
+pub fn owner(context: &Context, link: &PeerLink) -> String {
+    match link.spec.kind {
+        ArtefactKind::Data => link.spec.id.clone(),
+        ArtefactKind::CaBundle => names::bundle_id(&link.spec.peering, &link.spec.artefact, &context.cluster),
+    }
+}
 
 /// The link does not go away.
 pub fn is_live(link: &PeerLink) -> bool {
