@@ -127,15 +127,15 @@ fn want<'s>(
     spec: &'s PeerExportSpec,
     besides: &BTreeSet<Lookup>,
 ) -> Reading<'s> {
-    let mut known = BTreeSet::new();
+    let mut known = None;
     loop {
         let reading = read(pool, cluster, spec);
-        if reading.wants == known {
+        if known.as_ref() == Some(&reading.wants) {
             // Once more after the last change: what others watch already is told at once, and nobody wakes us for it.
             return reading;
         }
-        known.clone_from(&reading.wants);
-        pool.want_all(user, &known.union(besides).cloned().collect());
+        pool.want_all(user, &reading.wants.union(besides).cloned().collect());
+        known = Some(reading.wants);
     }
 }
 
@@ -204,4 +204,45 @@ async fn write(
 fn again(at: Timestamp) -> Outcome {
     let wait = Duration::try_from(at.duration_since(Timestamp::now())).unwrap_or_default();
     Outcome::RequeueAfter(wait.clamp(Duration::from_millis(100), LONGEST_WAIT))
+}
+
+#[cfg(test)]
+mod tests {
+    use exchange::source::Seen;
+    use peering_api::peering::{Input, ObjectRef};
+
+    use super::*;
+    use crate::spoke::pool::tests::{pool, until_woken};
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_provisioned_is_watched_without_any_input_too() {
+        let (pool, user) = (pool(false), User::Export("e".into()));
+        let besides = Lookup::object(&ObjectRef::core("Secret", "ns", "made"));
+        let spec = PeerExportSpec::default();
+        let reading = want(&pool, &user, "east", &spec, &[besides.clone()].into());
+        assert!(reading.wants.is_empty() && matches!(reading.state, State::Ready(_)));
+        until_woken(&pool).await;
+        assert_eq!(pool.look(&besides), Seen::Absent);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_others_watch_already_is_read_at_once() {
+        let pool = pool(false);
+        let input = Input {
+            alias: "s".into(),
+            api_version: Some("v1".into()),
+            kind: Some("Secret".into()),
+            namespace: Some("ns".into()),
+            name: Some("s".into()),
+            ..Input::default()
+        };
+        let spec = PeerExportSpec {
+            inputs: vec![input],
+            ..PeerExportSpec::default()
+        };
+        let read_as = |user: &str| want(&pool, &User::Export(user.into()), "east", &spec, &BTreeSet::new()).state;
+        assert!(matches!(read_as("one"), State::Waiting));
+        until_woken(&pool).await;
+        assert!(matches!(read_as("two"), State::Bad(_)), "it does not exist");
+    }
 }

@@ -305,7 +305,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use std::convert::Infallible;
 
     use http::{Request, Response};
@@ -315,7 +315,7 @@ mod tests {
     use super::*;
 
     /// An API server that knows no objects and lets every watch hang, or one that refuses everything.
-    fn pool(refuses: bool) -> Pool {
+    pub fn pool(refuses: bool) -> Pool {
         let service = tower::service_fn(move |request: Request<Body>| async move {
             let watching = request.uri().query().is_some_and(|query| query.contains("watch=true"));
             let (code, body) = match (refuses, watching) {
@@ -344,7 +344,8 @@ mod tests {
         super::super::observed::normal(&Place::core("Secret", "ns", name))
     }
 
-    async fn until_woken(pool: &Pool) {
+    /// Waits until an export is to be looked at.
+    pub async fn until_woken(pool: &Pool) {
         while pool.queues.exports.waiting() == 0 {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }

@@ -12,6 +12,7 @@ mod probes;
 mod removal;
 mod rights;
 mod secrecy;
+mod sources;
 mod topologies;
 mod validation;
 mod wire;

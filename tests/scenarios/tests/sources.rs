@@ -1,0 +1,615 @@
+//! Every kind of source, from end to end, and how changes of each one follow. The profiles stand in `sources/`.
+//!
+//! All flow from cluster1 (`East`) to cluster2 (`West`).
+use anyhow::{Context, Result, ensure};
+use jiff::Timestamp;
+use k8s_openapi::{
+    ByteString,
+    api::{
+        authentication::v1::{SelfSubjectReview, TokenReview},
+        certificates::v1::CertificateSigningRequest,
+        core::v1::{ConfigMap, Secret, Service, ServiceAccount},
+    },
+};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    config::{KubeConfigOptions, Kubeconfig},
+    core::GroupVersionKind,
+};
+use peering_api::{
+    names,
+    peering::{PeerExport, PeerExportStatus, condition},
+};
+use scenarios::{
+    Scenario, Side,
+    objects::{bytes, ca, config_map, secret},
+    scenario::put,
+    world::{AGENT_NAMESPACE, SOON, metric},
+};
+use serde_json::{Value, json};
+
+/// The artefact of most profiles, and the Secret that it becomes.
+const ARTEFACT: &str = "artefact";
+const RECEIVED: &str = "received";
+
+/// A scenario with a profile of its own.
+async fn begin(name: &str, profile: &str) -> Result<Scenario> {
+    let s = Scenario::shared(name).await?;
+    write_profile(&s, profile).await?;
+    Ok(s)
+}
+
+async fn write_profile(s: &Scenario, profile: &str) -> Result<()> {
+    let profile = profile.replace("$NAME", &s.name);
+    s.world.env.hub().apply_text(&profile).await?;
+    Ok(())
+}
+
+/// Peers cluster1 with cluster2, which receives.
+async fn peer(s: &Scenario, parameters: &Value) -> Result<()> {
+    let mut all = json!({"namespace": s.name});
+    for (key, value) in parameters.as_object().context("no parameters")? {
+        all[key] = value.clone();
+    }
+    let members = json!([{"cluster": "cluster1"}, {"cluster": "cluster2", "role": "Hub"}]);
+    s.apply_peering(json!({"profile": s.name, "parameters": all, "members": members}))
+        .await
+}
+
+/// Waits until the export says this; returns the message.
+async fn await_source(s: &Scenario, artefact: &str, status: &str, reason: &str) -> Result<String> {
+    let what = format!("the source of {artefact} of {} to be {status} {reason}", s.name);
+    let name = names::export_name(&s.name, artefact, Side::East.cluster());
+    let api = s.hub_of::<PeerExport>(Side::East);
+    s.until(&what, || async {
+        let Some(export) = api.get_opt(&name).await? else {
+            return Ok(None);
+        };
+        let conditions = export.status.unwrap_or_default().conditions;
+        let said = condition(&conditions, "SourceReady");
+        let said = said.filter(|said| said.status == status && said.reason == reason);
+        Ok(said.map(|said| said.message.clone()))
+    })
+    .await
+}
+
+async fn exported(s: &Scenario) -> Result<PeerExportStatus> {
+    s.export(ARTEFACT, Side::East).await?.status.context("no status")
+}
+
+/// Waits until a Secret on cluster2 holds exactly this data.
+async fn await_received(s: &Scenario, name: &str, data: &[(&str, &[u8])]) -> Result<()> {
+    let (api, expected) = (s.on::<Secret>(Side::West), bytes(data));
+    s.until(&format!("Secret {}/{name} to hold what was sent", s.name), || async {
+        let found = api.get_opt(name).await?;
+        Ok(found.filter(|found| found.data.as_ref() == Some(&expected)).map(drop))
+    })
+    .await
+}
+
+/// Waits until the received Secret has a key whose value fits, and returns all of it.
+async fn await_value(s: &Scenario, key: &str, what: &str, fits: impl Fn(&str) -> bool) -> Result<Received> {
+    let api = s.on::<Secret>(Side::West);
+    s.until(
+        &format!("key {key} of Secret {}/{RECEIVED} to be {what}", s.name),
+        || async {
+            let data = api.get_opt(RECEIVED).await?.and_then(|found| found.data);
+            let found = data.map(Received).filter(|found| found.text(key).is_some_and(&fits));
+            Ok(found)
+        },
+    )
+    .await
+}
+
+/// The data of a received Secret.
+struct Received(std::collections::BTreeMap<String, ByteString>);
+
+impl Received {
+    fn text(&self, key: &str) -> Option<&str> {
+        std::str::from_utf8(&self.0.get(key)?.0).ok()
+    }
+
+    fn get(&self, key: &str) -> Result<&str> {
+        self.text(key).with_context(|| format!("no key {key}"))
+    }
+}
+
+/// The custom resource of `objects.yaml`.
+fn pool_kind(s: &Scenario) -> ApiResource {
+    ApiResource::from_gvk_with_plural(
+        &GroupVersionKind::gvk(&format!("{}.example.com", s.name), "v1", "Pool"),
+        "pools",
+    )
+}
+
+async fn define_pools(s: &Scenario) -> Result<()> {
+    let group = format!("{}.example.com", s.name);
+    let crd = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("pools.{group}")},
+        "spec": {
+            "group": group, "scope": "Namespaced", "names": {"kind": "Pool", "plural": "pools"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "x-kubernetes-preserve-unknown-fields": true}}}],
+        },
+    });
+    s.world.env.spoke("cluster1")?.apply_text(&crd.to_string()).await?;
+    Ok(())
+}
+
+async fn apply_pool(s: &Scenario, spec: Value) -> Result<()> {
+    let kind = pool_kind(s);
+    let pools: Api<DynamicObject> = Api::namespaced_with(s.client(Side::East), &s.name, &kind);
+    let pool = json!({"apiVersion": kind.api_version, "kind": "Pool", "metadata": {"name": "pool"}, "spec": spec});
+    pools
+        .patch("pool", &PatchParams::apply("scenario").force(), &Patch::Apply(pool))
+        .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_custom_resource_whose_kind_comes_later_names_the_secret_that_is_handed_over() -> Result<()> {
+    let s = begin("sources-objects", include_str!("sources/objects.yaml")).await?;
+    peer(&s, &json!({})).await?;
+    let message = await_source(&s, ARTEFACT, "False", "KindNotFound").await?;
+    ensure!(
+        message.contains("kind Pool of sources-objects.example.com/v1"),
+        "{message}"
+    );
+    define_pools(&s).await?;
+    let message = await_source(&s, ARTEFACT, "False", "SourceNotFound").await?;
+    ensure!(message.contains("Pool sources-objects/pool"), "{message}");
+    apply_pool(&s, json!({"ready": false})).await?;
+    let message = await_source(&s, ARTEFACT, "False", "NotReadyYet").await?;
+    ensure!(
+        message.contains("inputs[1].name") && message.contains("\"secretName\""),
+        "{message}"
+    );
+    let secrets = s.on::<Secret>(Side::East);
+    put(&secrets, secret("one", &[("token", b"the first")])).await?;
+    apply_pool(&s, json!({"ready": false, "secretName": "one"})).await?;
+    let told = s.until("the message to tell the condition", || async {
+        let message = await_source(&s, ARTEFACT, "False", "NotReadyYet").await?;
+        Ok(message.contains("readyWhen").then_some(message))
+    });
+    let message = told.await?;
+    ensure!(message.contains("inputs.pool.spec.ready == true"), "{message}");
+    apply_pool(&s, json!({"ready": true, "secretName": "one"})).await?;
+    let pool: (&str, &[u8]) = ("pool", b"pool@cluster1");
+    await_received(&s, RECEIVED, &[("token", b"the first"), pool]).await?;
+    s.await_peering("Ready", "True", "AllLinksReady").await?;
+
+    put(&secrets, secret("one", &[("token", b"the second")])).await?;
+    await_received(&s, RECEIVED, &[("token", b"the second"), pool]).await?;
+    apply_pool(&s, json!({"ready": true, "secretName": "two"})).await?;
+    let message = await_source(&s, ARTEFACT, "False", "SourceNotFound").await?;
+    ensure!(message.contains("Secret sources-objects/two"), "{message}");
+    await_received(&s, RECEIVED, &[("token", b"the second"), pool]).await?;
+    put(&secrets, secret("two", &[("token", b"of another Secret")])).await?;
+    await_received(&s, RECEIVED, &[("token", b"of another Secret"), pool]).await?;
+    put(&secrets, secret("two", &[("other", b"x")])).await?;
+    let message = await_source(&s, ARTEFACT, "False", "EvaluationFailed").await?;
+    ensure!(
+        message.contains("artefact \"artefact\", payload[token]: character"),
+        "{message}"
+    );
+    await_received(&s, RECEIVED, &[("token", b"of another Secret"), pool]).await?;
+    s.withdraw().await
+}
+
+#[tokio::test]
+async fn what_carries_a_label_comes_and_goes() -> Result<()> {
+    let s = begin("sources-selector", include_str!("sources/selector.yaml")).await?;
+    peer(&s, &json!({})).await?;
+    await_source(&s, ARTEFACT, "False", "NotReadyYet").await?;
+    let maps = s.on::<ConfigMap>(Side::East);
+    let site = |name: &str, address: &str| {
+        let mut map = config_map(name, &[("address", address), ("more", "is not read")]);
+        map.metadata.labels = Some([("site-of".to_owned(), s.name.clone())].into());
+        map
+    };
+    put(&maps, config_map("unlabelled", &[("address", "nowhere")])).await?;
+    put(&maps, site("b", "10.0.0.2")).await?;
+    await_received(&s, RECEIVED, &[("names", b"b"), ("addresses", b"10.0.0.2")]).await?;
+    put(&maps, site("a", "10.0.0.1")).await?;
+    await_received(&s, RECEIVED, &[("names", b"a,b"), ("addresses", b"10.0.0.1,10.0.0.2")]).await?;
+    put(&maps, site("b", "10.0.0.3")).await?;
+    await_received(&s, RECEIVED, &[("names", b"a,b"), ("addresses", b"10.0.0.1,10.0.0.3")]).await?;
+    put(&maps, config_map("a", &[("address", "10.0.0.1")])).await?;
+    await_received(&s, RECEIVED, &[("names", b"b"), ("addresses", b"10.0.0.3")]).await?;
+    maps.delete("b", &DeleteParams::default()).await?;
+    await_source(&s, ARTEFACT, "False", "NotReadyYet").await?;
+    await_received(&s, RECEIVED, &[("names", b"b"), ("addresses", b"10.0.0.3")]).await?;
+    s.withdraw().await
+}
+
+#[tokio::test]
+async fn literals_and_endpoints_are_handed_over() -> Result<()> {
+    let s = begin("sources-endpoints", include_str!("sources/endpoints.yaml")).await?;
+    peer(&s, &json!({})).await?;
+    await_received(&s, "literal", &[("text", b"hello from cluster1")]).await?;
+    let east = s.world.env.spoke("cluster1")?;
+    let ca = east.pki().ca_pem();
+    await_received(&s, "api", &[("url", east.url().as_bytes()), ("ca.crt", ca.as_bytes())]).await?;
+    await_source(&s, "gateway", "False", "SourceNotFound").await?;
+
+    let services = s.on::<Service>(Side::East);
+    let gateway = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "gateway"}, "spec": {
+        "type": "LoadBalancer", "selector": {"app": "gateway"},
+        "ports": [{"name": "https", "port": 8443, "appProtocol": "https"}, {"name": "other", "port": 1}]}});
+    services
+        .create(&PostParams::default(), &serde_json::from_value(gateway)?)
+        .await?;
+    let message = await_source(&s, "gateway", "False", "EndpointPending").await?;
+    ensure!(
+        message.contains("Service sources-endpoints/gateway has no address yet"),
+        "{message}"
+    );
+    for address in ["192.0.2.7", "192.0.2.8"] {
+        let status = json!({"status": {"loadBalancer": {"ingress": [{"ip": address}]}}});
+        services
+            .patch_status("gateway", &PatchParams::default(), &Patch::Merge(status))
+            .await?;
+        let url = format!("https://{address}:8443");
+        await_received(
+            &s,
+            "gateway",
+            &[("gateway", url.as_bytes()), ("database", b"db.example.com:5432")],
+        )
+        .await?;
+    }
+    s.await_peering("Ready", "True", "AllLinksReady").await?;
+    peer(&s, &json!({"greeting": "goodbye"})).await?;
+    await_received(&s, "literal", &[("text", b"goodbye from cluster1")]).await?;
+    s.withdraw().await
+}
+
+/// Whom the API server of cluster1 takes the holder of a token for, if the token is meant for peers.
+async fn reviewed(s: &Scenario, token: &str) -> Result<Option<String>> {
+    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "metadata": {},
+        "spec": {"token": token, "audiences": ["peers"]}});
+    let reviews: Api<TokenReview> = Api::all(s.client(Side::East));
+    let reviewed = reviews
+        .create(&PostParams::default(), &serde_json::from_value(review)?)
+        .await?;
+    Ok(reviewed
+        .status
+        .and_then(|status| status.user)
+        .and_then(|user| user.username))
+}
+
+fn token_profile(percent: u8) -> String {
+    include_str!("sources/token.yaml").replace("$PERCENT", &percent.to_string())
+}
+
+#[tokio::test]
+async fn a_token_is_issued_once_and_anew_when_its_surroundings_change() -> Result<()> {
+    let s = begin("sources-token", &token_profile(70)).await?;
+    peer(&s, &json!({})).await?;
+    let message = await_source(&s, ARTEFACT, "False", "IssueDenied").await?;
+    ensure!(message.contains("ServiceAccount sources-token/visitor"), "{message}");
+    let account = ServiceAccount {
+        metadata: kube::core::ObjectMeta {
+            name: Some("visitor".to_owned()),
+            ..Default::default()
+        },
+        ..ServiceAccount::default()
+    };
+    put(&s.on(Side::East), account).await?;
+    let first = await_value(&s, "realm", "first", |realm| realm == "first").await?;
+    let visitor = Some("system:serviceaccount:sources-token:visitor".to_owned());
+    ensure!(
+        reviewed(&s, first.get("token")?).await? == visitor,
+        "not the visitor's token"
+    );
+    s.await_peering("Ready", "True", "AllLinksReady").await?;
+    let status = exported(&s).await?;
+    let (renewal, expiry) = (
+        status.renew_after.context("no renewal")?.0,
+        status.expires_at.context("no expiry")?.0,
+    );
+    ensure!(Timestamp::now() < renewal && renewal < expiry, "{renewal} {expiry}");
+    ensure!(first.get("until")? == expiry.to_string(), "{expiry}");
+
+    peer(&s, &json!({"realm": "second"})).await?;
+    let second = await_value(&s, "realm", "second", |realm| realm == "second").await?;
+    ensure!(
+        first.get("token")? != second.get("token")?,
+        "the old token is there once more"
+    );
+    ensure!(
+        reviewed(&s, second.get("token")?).await? == visitor,
+        "not the visitor's token"
+    );
+    ensure!(exported(&s).await?.revision > status.revision, "no new revision");
+
+    // A renewal that is denied leaves what is there; asked for by another parameter, the message tells why nothing comes.
+    s.on::<ServiceAccount>(Side::East)
+        .delete("visitor", &DeleteParams::default())
+        .await?;
+    peer(&s, &json!({"realm": "third"})).await?;
+    await_source(&s, ARTEFACT, "False", "IssueDenied").await?;
+    await_value(&s, "realm", "second", |realm| realm == "second").await?;
+    s.withdraw().await
+}
+
+#[tokio::test]
+async fn a_token_is_renewed_long_before_it_expires() -> Result<()> {
+    let s = begin("sources-renewal", &token_profile(10)).await?;
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "visitor"}});
+    put::<ServiceAccount>(&s.on(Side::East), serde_json::from_value(account)?).await?;
+    peer(&s, &json!({})).await?;
+    let first = await_value(&s, "token", "there", |token| !token.is_empty()).await?;
+    let old = first.get("token")?.to_owned();
+    let (api, deadline) = (s.on::<Secret>(Side::West), SOON * 3);
+    let renewed = s.world.env.until("another token", deadline, || async {
+        let data = api.get(RECEIVED).await?.data.map(Received);
+        Ok(data.filter(|data| data.text("token").is_some_and(|token| token != old)))
+    });
+    let renewed = renewed.await?;
+    ensure!(renewed.get("until")? > first.get("until")?, "it does not last longer");
+    ensure!(reviewed(&s, &old).await?.is_some(), "the old one had expired already");
+    s.withdraw().await
+}
+
+/// Whom the API server takes the holder of a kubeconfig for, and their groups.
+async fn who_am_i(kubeconfig: &str) -> Result<(String, Vec<String>)> {
+    let kubeconfig = Kubeconfig::from_yaml(kubeconfig)?;
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    let reviews: Api<SelfSubjectReview> = Api::all(Client::try_from(config)?);
+    let review = reviews
+        .create(&PostParams::default(), &SelfSubjectReview::default())
+        .await?;
+    let user = review.status.and_then(|status| status.user_info).context("no user")?;
+    Ok((user.username.unwrap_or_default(), user.groups.unwrap_or_default()))
+}
+
+#[tokio::test]
+async fn the_api_servers_signer_makes_a_kubeconfig_whose_key_never_travels() -> Result<()> {
+    let s = Scenario::shared("sources-signer").await?;
+    let profile = include_str!("../../../manifests/profiles/kube-access-certificate.yaml");
+    let profile = profile
+        .replace("name: kube-access-certificate", "name: $NAME")
+        .replace("flow: Both", "flow: ToHubRole");
+    write_profile(&s, &profile).await?;
+    peer(&s, &json!({})).await?;
+    let (api, name) = (s.on::<Secret>(Side::West), "cluster1-kubeconfig");
+    for group in ["peers", "guests"] {
+        peer(&s, &json!({"group": group})).await?;
+        let what = format!("the kubeconfig to stand for group {group}");
+        let (user, key) = s
+            .until(&what, || async {
+                let data = api
+                    .get_opt(name)
+                    .await?
+                    .and_then(|found| found.data)
+                    .unwrap_or_default();
+                let Some(kubeconfig) = data.get("kubeconfig") else {
+                    return Ok(None);
+                };
+                let kubeconfig = String::from_utf8(kubeconfig.0.clone())?;
+                let (user, groups) = who_am_i(&kubeconfig).await?;
+                Ok(groups.iter().any(|known| known == group).then_some((user, kubeconfig)))
+            })
+            .await?;
+        ensure!(user == "peer:cluster2", "{user}");
+        ensure!(key.contains("client-key-data"), "no key");
+    }
+    s.await_peering("Ready", "True", "AllLinksReady").await?;
+    let ours = ListParams::default().labels(&format!("{}={}", names::PEERING_LABEL, s.name));
+    let requests: Api<CertificateSigningRequest> = Api::all(s.client(Side::East));
+    s.until("the signing requests to be gone", || async {
+        Ok(requests.list(&ours).await?.items.is_empty().then_some(()))
+    })
+    .await?;
+    s.withdraw().await
+}
+
+#[tokio::test]
+async fn no_certificate_stands_for_an_administrator() -> Result<()> {
+    let profile = include_str!("sources/authority.yaml");
+    let s = begin("sources-masters", profile).await?;
+    put(&s.on(Side::East), authority("root")?).await?;
+    peer(&s, &json!({"team": "system:nodes"})).await?;
+    let message = await_source(&s, ARTEFACT, "False", "IssueDenied").await?;
+    ensure!(
+        message.contains("\"system:nodes\"") && message.contains("choose another"),
+        "{message}"
+    );
+    ensure!(exported(&s).await?.envelopes.is_empty(), "something was handed over");
+    s.withdraw().await
+}
+
+/// A Secret with a CA.
+fn authority(name: &str) -> Result<Secret> {
+    let mut params = rcgen::CertificateParams::new(Vec::<String>::new())?;
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.distinguished_name.push(rcgen::DnType::OrganizationName, name);
+    let key = rcgen::KeyPair::generate()?;
+    let pem = params.self_signed(&key)?.pem();
+    let private = key.serialize_pem();
+    let mut authority = secret(
+        "authority",
+        &[("tls.crt", pem.as_bytes()), ("tls.key", private.as_bytes())],
+    );
+    authority.type_ = Some("kubernetes.io/tls".to_owned());
+    Ok(authority)
+}
+
+#[tokio::test]
+async fn a_ca_of_the_source_signs_and_signs_anew_when_it_is_replaced() -> Result<()> {
+    let s = begin("sources-authority", include_str!("sources/authority.yaml")).await?;
+    peer(&s, &json!({})).await?;
+    let message = await_source(&s, ARTEFACT, "False", "SourceNotFound").await?;
+    ensure!(
+        message.contains("the CA in Secret sources-authority/authority"),
+        "{message}"
+    );
+    let mut keys = std::collections::BTreeSet::new();
+    for name in ["first", "second"] {
+        let ca = authority(name)?;
+        let pem = String::from_utf8(ca.data.clone().unwrap_or_default()["tls.crt"].0.clone())?;
+        let old = s.on::<Secret>(Side::East);
+        if old.get_opt("authority").await?.is_some() {
+            old.delete("authority", &DeleteParams::default()).await?;
+        }
+        put(&old, ca).await?;
+        let received = await_value(&s, "ca.crt", "the CA's certificate", |seen| seen == pem).await?;
+        let chain = exchange::ca::parse(received.get("tls.crt")?.as_bytes()).certificates;
+        let subject = chain.first().map(|leaf| leaf.subject.clone()).unwrap_or_default();
+        ensure!(
+            subject.contains("CN=cluster2.cluster1") && subject.contains("O=storage"),
+            "{subject}"
+        );
+        keys.insert(received.get("tls.key")?.to_owned());
+    }
+    ensure!(keys.len() == 1, "the receiver made another key");
+    let target = s.on::<Secret>(Side::West).get(RECEIVED).await?;
+    ensure!(
+        target.type_.as_deref() == Some("kubernetes.io/tls"),
+        "{:?}",
+        target.type_
+    );
+    s.await_peering("Ready", "True", "AllLinksReady").await?;
+    s.withdraw().await
+}
+
+#[tokio::test]
+async fn what_is_provisioned_is_kept_in_shape_and_removed_last() -> Result<()> {
+    let s = begin("sources-provision", include_str!("sources/provision.yaml")).await?;
+    let maps = s.on::<ConfigMap>(Side::East);
+    let theirs = config_map("claim", &[("theirs", "precious")]);
+    put(&maps, theirs).await?;
+    let before = maps.get("claim").await?;
+    peer(&s, &json!({})).await?;
+    let message = await_source(&s, ARTEFACT, "False", "ProvisionFailed").await?;
+    ensure!(
+        message.contains("ConfigMap sources-provision/claim exists"),
+        "{message}"
+    );
+    ensure!(maps.get("claim").await? == before, "somebody else's object was touched");
+    maps.delete("claim", &DeleteParams::default()).await?;
+    await_source(&s, ARTEFACT, "False", "SourceNotFound").await?;
+    let claim = maps.get("claim").await?;
+    let data = claim.data.clone().unwrap_or_default();
+    ensure!(data["size"] == "1Gi" && data["for"] == "cluster1", "{data:?}");
+    let id = names::export_id(&s.name, ARTEFACT, "cluster1");
+    ensure!(
+        claim.labels().get(names::LINK_LABEL) == Some(&id),
+        "{:?}",
+        claim.labels()
+    );
+    put(&s.on(Side::East), secret("answer", &[("key", b"made for it")])).await?;
+    await_received(&s, RECEIVED, &[("size", b"1Gi"), ("key", b"made for it")]).await?;
+
+    let drift = json!({"data": {"size": "9Gi", "theirs": "stays"}});
+    maps.patch("claim", &PatchParams::default(), &Patch::Merge(drift))
+        .await?;
+    let size = |size: &'static str| {
+        let maps = &maps;
+        s.until("the claim to have its size", move || async move {
+            let data = maps.get("claim").await?.data.unwrap_or_default();
+            Ok(data.get("size").filter(|seen| *seen == size).map(drop))
+        })
+    };
+    size("1Gi").await?;
+    peer(&s, &json!({"size": "2Gi"})).await?;
+    size("2Gi").await?;
+    await_received(&s, RECEIVED, &[("size", b"2Gi"), ("key", b"made for it")]).await?;
+    s.await_peering("Ready", "True", "AllLinksReady").await?;
+    s.withdraw().await?;
+    s.await_gone(&maps, "claim").await?;
+    ensure!(
+        s.on::<Secret>(Side::East).get_opt("answer").await?.is_some(),
+        "a source went"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_override_stands_in_for_a_members_ca() -> Result<()> {
+    let s = Scenario::shared("sources-override").await?;
+    let (east, west) = s.sources().await?;
+    let peer = |pem: &str| {
+        let trust = json!({"caOverrides": [{"cluster": "cluster1", "caBundle": pem}]});
+        let members = json!([{"cluster": "cluster1"}, {"cluster": "cluster2"}]);
+        s.apply_peering(json!({
+            "profile": "storage-peering-basic", "parameters": {"namespace": s.name}, "members": members, "trust": trust,
+        }))
+    };
+    let instead = ca("sources-override instead", 2042)?;
+    peer(&instead).await?;
+    for side in [Side::East, Side::West] {
+        s.await_bundle(side, &[&instead, &west]).await?;
+    }
+    peer("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").await?;
+    let message = await_source(&s, "ca-bundle", "False", "SourceInvalid").await?;
+    ensure!(
+        message.contains("spec.trust.caOverrides of Peering sources-override is malformed"),
+        "{message}"
+    );
+    for side in [Side::East, Side::West] {
+        s.await_bundle(side, &[&instead, &west]).await?;
+    }
+    s.peer("storage-peering-basic", &["cluster1", "cluster2"]).await?;
+    // An apply that no longer states the trust takes it back.
+    for side in [Side::East, Side::West] {
+        s.await_bundle(side, &[&east, &west]).await?;
+    }
+    s.withdraw().await
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_refused_before_it_is_sealed() -> Result<()> {
+    let s = Scenario::shared("sources-large").await?;
+    s.ready_pair().await?;
+    let before = s.export("peer-token", Side::East).await?.status.unwrap_or_default();
+    s.source(Side::East, &[("token", &vec![b'x'; 300 * 1024])]).await?;
+    let message = await_source(&s, "peer-token", "False", "PayloadTooLarge").await?;
+    ensure!(
+        message.contains("expected at most 225280") && message.contains("narrow payload"),
+        "{message}"
+    );
+    let after = s.export("peer-token", Side::East).await?.status.unwrap_or_default();
+    ensure!(
+        before.revision == after.revision && before.envelopes == after.envelopes,
+        "it was sealed"
+    );
+    let fits = vec![b'y'; 200 * 1024];
+    s.source(Side::East, &[("token", &fits)]).await?;
+    s.await_target(Side::West, &[("token", &fits)]).await?;
+    s.withdraw().await
+}
+
+#[tokio::test]
+async fn an_agent_that_restarts_issues_and_writes_nothing() -> Result<()> {
+    let s = Scenario::alone("sources-restart").await?;
+    write_profile(&s, &token_profile(70)).await?;
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "visitor"}});
+    put::<ServiceAccount>(&s.on(Side::East), serde_json::from_value(account)?).await?;
+    peer(&s, &json!({})).await?;
+    s.await_peering("Ready", "True", "AllLinksReady").await?;
+    let before = s.export(ARTEFACT, Side::East).await?;
+    let agent = s.world.agent("cluster1").await?;
+    agent.kill();
+    let node = s.world.env.spoke("cluster1")?.node()?;
+    let agent = node.await_restart(AGENT_NAMESPACE, names::AGENT, &agent, SOON).await?;
+    let passes = metric(&agent, "reconciles_total", "exports").await?;
+    let touched = json!({"metadata": {"annotations": {"scenario": "touched"}}});
+    let api = s.hub_of::<PeerExport>(Side::East);
+    api.patch(&before.name_any(), &PatchParams::default(), &Patch::Merge(touched))
+        .await?;
+    s.until("the new agent to have looked at the export", || async {
+        Ok((metric(&agent, "reconciles_total", "exports").await? > passes).then_some(()))
+    })
+    .await?;
+    let after = s.export(ARTEFACT, Side::East).await?;
+    ensure!(
+        before.status == after.status,
+        "written: {:?} {:?}",
+        before.status,
+        after.status
+    );
+    s.withdraw().await
+}
