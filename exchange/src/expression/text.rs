@@ -108,10 +108,12 @@ impl Text {
         }
     }
 
-    /// What may stand in the first part that is not the one hole of a condition.
-    pub(super) fn into_single(mut self) -> Option<Hole> {
-        match (self.parts.pop(), self.parts.is_empty()) {
-            (Some(Part::Hole(hole)), true) => Some(hole),
+    /// The hole, where the text is one hole and white space around it.
+    pub(super) fn into_single(self) -> Option<Hole> {
+        let is_blank = |part: &Part| matches!(part, Part::Plain(text) if text.trim().is_empty());
+        let mut parts = self.parts.into_iter().filter(|part| !is_blank(part));
+        match (parts.next(), parts.next()) {
+            (Some(Part::Hole(hole)), None) => Some(hole),
             _ => None,
         }
     }

@@ -315,7 +315,7 @@ fn references_are_variables_and_what_stands_right_under_them() {
 fn conditions_hold_or_not() {
     for (text, expected) in [
         ("size(inputs.token.data.token) > 0", Ok(true)),
-        ("${ size(inputs.token.data) == 1 }", Ok(false)),
+        (" ${ size(inputs.token.data) == 1 }\n", Ok(false)),
         ("inputs.pool.spec.mirrored", Ok(true)),
         ("{'}': true}['}']", Ok(true)),
         ("1 + 1", Err("character 1: the expression must yield a bool, seen int")),
