@@ -85,16 +85,13 @@ impl<'a> Starter<'a> {
     pub(super) fn start(&self) -> Hub {
         let metrics = Arc::<Metrics>::default();
         let lost = metrics.lost_events.clone();
-        let (profile, cluster, placement) = (self.concerned.clone(), self.concerned.clone(), self.concerned.clone());
+        let (cluster, placement) = (self.concerned.clone(), self.concerned.clone());
         let (decision, addon, member) = (self.concerned.clone(), self.concerned.clone(), self.concerned.clone());
         let (colliding, measured) = (self.concerned.clone(), metrics.clone());
         Hub {
             client: self.clients.request.clone(),
             peerings: self.peerings(),
-            profiles: self.all("profiles", move |touched: &ExchangeProfile| {
-                let name = touched.name_any();
-                profile.add(|hub| hub.peerings_of(|peering| peering.spec.profile == name));
-            }),
+            profiles: self.profiles(),
             clusters: self.all("managedclusters", move |touched: &ManagedCluster| {
                 cluster.cluster(touched.name_any());
             }),
@@ -146,6 +143,18 @@ impl<'a> Starter<'a> {
         let watch = self.all("peerings", move |peering: &Peering| {
             seen.seen(peering);
             queue.add(peering.name_any());
+        });
+        Kind { watch, recent }
+    }
+
+    fn profiles(&self) -> Kind<ExchangeProfile> {
+        let recent = Arc::new(Recent::<ExchangeProfile>::default());
+        let (seen, queue, concerned) = (recent.clone(), self.queues.profiles.clone(), self.concerned.clone());
+        let watch = self.all("profiles", move |profile: &ExchangeProfile| {
+            seen.seen(profile);
+            let name = profile.name_any();
+            concerned.add(|hub| hub.peerings_of(|peering| peering.spec.profile == name));
+            queue.add(name);
         });
         Kind { watch, recent }
     }
