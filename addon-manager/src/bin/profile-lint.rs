@@ -85,8 +85,10 @@ fn blocks(name: &str, text: &str) -> Vec<Source> {
             }
             (true, "```") => inside = false,
             (true, _) => {
-                let block = blocks.last_mut().map(|block| &mut block.yaml);
-                block.into_iter().for_each(|yaml| *yaml += &format!("{line}\n"));
+                if let Some(block) = blocks.last_mut() {
+                    block.yaml.push_str(line);
+                    block.yaml.push('\n');
+                }
             }
             (false, _) => {}
         }
