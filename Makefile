@@ -7,7 +7,7 @@ PROFILES := $(filter-out manifests/profiles/kustomization.yaml,$(wildcard manife
 DEMO_DIR ?= .demo
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-unit test-env lint fmt generate controlplane demo demo-status demo-down bench clean
+.PHONY: help build test test-unit test-env lint fmt generate controlplane demo demo-status demo-down bench bench-exchange clean
 
 help: ## Show this list.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,10 @@ demo-down: ## Stop the demo.
 bench: controlplane ## Measure latency, writes and memory; prints figures, asserts nothing.
 	$(CARGO) build --workspace --bins --release --locked
 	$(CARGO) bench --locked -p scenarios --bench exchange
+
+bench-exchange: bench ## `bench`, then a fleet of a thousand links on one hub, then the engine alone.
+	$(CARGO) bench --locked -p scenarios --bench fleet
+	$(CARGO) bench --locked -p exchange --bench engine -- --warm-up-time 1 --measurement-time 2
 
 clean: ## Remove build output (the control planes' binaries stay in the cache).
 	$(CARGO) clean

@@ -52,6 +52,9 @@ struct ProbeResult {
     result: &'static str,
 }
 
+/// By link: digests of refused envelopes, and why they were refused.
+type Counted = HashMap<String, HashSet<(u64, &'static str)>>;
+
 /// What a probe's run is counted under where it succeeds.
 const SUCCESS: &str = "Success";
 
@@ -63,7 +66,7 @@ pub struct Metrics {
     seals: Counter,
     probes: Family<ProbeResult, Counter>,
     last_success: Family<ProbeLabels, Gauge>,
-    counted: Arc<Mutex<HashMap<String, HashSet<(u64, &'static str)>>>>,
+    counted: Arc<Mutex<Counted>>,
 }
 
 impl Metrics {

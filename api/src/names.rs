@@ -13,7 +13,8 @@ pub const AGENT: &str = "token-exchange-agent";
 pub const AGENT_KEY_SECRET: &str = "token-exchange-agent-key";
 /// Label: the `Peering` that an object serves.
 pub const PEERING_LABEL: &str = "peering.open-cluster-management.io/peering";
-/// Label on a delivered target: the id of its link, or of its bundle where several links share it.
+/// Label on a delivered target: the id of its link, or of its bundle where several links share it. On a provisioned
+/// object: the id of its export.
 pub const LINK_LABEL: &str = "peering.open-cluster-management.io/link";
 /// Annotation on a delivered target: the revision that it holds, per link (JSON object of link id to revision).
 pub const REVISIONS_ANNOTATION: &str = "peering.open-cluster-management.io/revisions";
@@ -36,6 +37,8 @@ pub const FORCE_LOCAL_ANNOTATION: &str = "peering.open-cluster-management.io/for
 pub const WIRED_ANNOTATION: &str = "peering.open-cluster-management.io/wired";
 /// Annotation on a delivered CA bundle: certificates that their sources have dropped, and until when they are kept.
 pub const RETIRING_ANNOTATION: &str = "peering.open-cluster-management.io/retiring";
+/// Annotation on a provisioned object: a hash of the template that it was applied from.
+pub const PROVISIONED_ANNOTATION: &str = "peering.open-cluster-management.io/provisioned";
 /// Type of the Secret that carries a sealed envelope to an agent.
 pub const SEALED_SECRET_TYPE: &str = "peering.open-cluster-management.io/sealed";
 /// Longest name of a `Peering`: it is used as a label value too.
@@ -87,13 +90,16 @@ pub fn link_name(peering: &str, artefact: &str, from: &str, id: &str) -> String 
     readable(&[peering, artefact, from], id)
 }
 
+/// Id of what one source hands over of one artefact: the label of what it provisions for that.
+#[must_use]
+pub fn export_id(peering: &str, artefact: &str, from: &str) -> String {
+    digest(&["export/v1", peering, artefact, from], 32)
+}
+
 /// Name of a `PeerExport` in its source's cluster namespace.
 #[must_use]
 pub fn export_name(peering: &str, artefact: &str, from: &str) -> String {
-    readable(
-        &[peering, artefact],
-        &digest(&["export/v1", peering, artefact, from], 32),
-    )
+    readable(&[peering, artefact], &export_id(peering, artefact, from))
 }
 
 /// Id of a CA bundle on one cluster, which all links of the artefact that end there share.
@@ -187,6 +193,10 @@ mod tests {
         assert_eq!(
             export_name("east-west", "peer-token", "east"),
             "east-west-peer-token-889e6b6012"
+        );
+        assert_eq!(
+            export_id("east-west", "peer-token", "east")[..10],
+            export_name("east-west", "peer-token", "east")[21..]
         );
         assert_eq!(bundle_id("east-west", "ca", "west"), "a368f7122cb95eb2dbcd72663e74c3be");
         assert_eq!(carrier_name("east-west", 0), "peering-east-west");

@@ -59,6 +59,13 @@ impl Content {
         serde_json::to_vec(&encoded).unwrap_or_default().into()
     }
 
+    /// Size in bytes, as [`CONTENT_LIMIT`](crate::carry::CONTENT_LIMIT) counts it: three quarters of the encoding, which
+    /// is base64 for the most part.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.encode().expose().len() * 3 / 4
+    }
+
     /// Reads the canonical bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, ContentError> {
         let encoded: Encoded = serde_json::from_slice(bytes).map_err(|_| ContentError::Format)?;

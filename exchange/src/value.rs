@@ -80,6 +80,30 @@ impl Value {
         }
     }
 
+    /// The entry of that name, of a map.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Self> {
+        match self {
+            Self::Map(entries) => entries.get(name),
+            _ => None,
+        }
+    }
+
+    /// The entry that a path of names leads to; the value itself for an empty path.
+    #[must_use]
+    pub fn at(&self, path: &[&str]) -> Option<&Self> {
+        path.iter().try_fold(self, |value, name| value.get(name))
+    }
+
+    /// The text, if it is one.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// The value as JSON: bytes as base64, as in the `data` of a Secret, and numbers that JSON does not know as null.
     #[must_use]
     pub fn to_json(&self) -> Json {
@@ -203,6 +227,17 @@ mod tests {
             assert_eq!(format!("{value:?}"), shown);
             assert_eq!(format!("{value:#?}"), shown);
         }
+    }
+
+    #[test]
+    fn entries_are_found_by_path() {
+        let value = Value::from(json!({"a": {"b": "x"}, "c": []}));
+        assert_eq!(value.at(&["a", "b"]).and_then(Value::text), Some("x"));
+        assert_eq!(value.at(&[]), Some(&value));
+        for path in [&["a", "c"][..], &["c", "a"], &["a", "b", "c"]] {
+            assert_eq!(value.at(path), None, "{path:?}");
+        }
+        assert_eq!(value.get("c").and_then(Value::text), None);
     }
 
     #[test]

@@ -362,10 +362,11 @@ fn a_bundle_that_cannot_be_written_is_told_to_all() {
 fn the_last_link_waits_for_who_refers_to_the_bundle() {
     let (links, target, pems) = united();
     let going: Vec<_> = links.into_iter().map(|(link, _)| leaving(link)).collect();
+    let refused = crate::decide::Obstacle::Refused("it refuses".to_owned());
     let views: Vec<_> = going
         .iter()
         .map(|link| LinkView {
-            undone: crate::decide::Undone::No("it refuses"),
+            obstacle: Some(&refused),
             ..LinkView::new(link)
         })
         .collect();

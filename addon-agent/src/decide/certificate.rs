@@ -107,3 +107,91 @@ pub fn request(subject: &CertificateSubject, key: &Sensitive, before: Option<&st
         None => certificate::request(key, &subject),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use peering_api::names::LINK_LABEL;
+
+    use super::*;
+    use crate::{
+        decide::fixtures::{after, link},
+        spoke::Observed,
+    };
+
+    fn asking() -> PeerLinkSpec {
+        PeerLinkSpec {
+            certificate: Some(CertificateSubject {
+                common_name: "peer-west".into(),
+                organizations: vec!["readers".into()],
+                dns_names: vec![],
+            }),
+            ..link("a").spec
+        }
+    }
+
+    fn pem() -> Sensitive {
+        rcgen::KeyPair::generate().unwrap().serialize_pem().into_bytes().into()
+    }
+
+    #[test]
+    fn a_key_is_made_once_and_removed_with_the_link() {
+        let link = asking();
+        let place = place(&link, "agents").unwrap();
+        assert_eq!(place.to_string(), format!("Secret agents/peering-key-{}", link.id));
+        assert_eq!(key(&link, &place, &Seen::Absent), Key::Make);
+        let made = pem();
+        let stored = after(&keep(&link, made.clone(), &Seen::Absent), None).unwrap();
+        let stored = Seen::Present(stored);
+        assert_eq!(key(&link, &place, &stored), Key::Ready(made));
+        assert_eq!(withdraw(&link, &stored), Action::Delete);
+        assert_eq!(withdraw(&link, &Seen::Absent), Action::None);
+        assert_eq!(
+            super::place(&fixtures_link(), "agents"),
+            None,
+            "who asks for none has none"
+        );
+    }
+
+    fn fixtures_link() -> PeerLinkSpec {
+        link("a").spec
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_replaced_and_what_is_not_ours_left_alone() {
+        let link = asking();
+        let place = place(&link, "agents").unwrap();
+        let seen = |owner: &str, data: &[u8]| {
+            Seen::Present(Observed {
+                labels: [(LINK_LABEL.to_owned(), owner.to_owned())].into(),
+                data: [(PRIVATE_KEY.to_owned(), data.to_vec().into())].into(),
+                ..Observed::default()
+            })
+        };
+        assert_eq!(key(&link, &place, &seen(&link.id, b"junk")), Key::Make);
+        let foreign = seen("another", pem().expose());
+        assert!(matches!(key(&link, &place, &foreign), Key::Missing(_)));
+        assert_eq!(withdraw(&link, &foreign), Action::None);
+        assert!(matches!(key(&link, &place, &Seen::Denied), Key::Missing(_)));
+        assert_eq!(key(&link, &place, &Seen::Pending), Key::Pending);
+    }
+
+    #[test]
+    fn the_same_request_is_asked_until_subject_or_key_change() {
+        let (one, two) = (pem(), pem());
+        let subject = asking().certificate.unwrap();
+        let first = request(&subject, &one, None).unwrap();
+        assert_eq!(request(&subject, &one, Some(&first)).unwrap(), first);
+        assert_ne!(request(&subject, &two, Some(&first)).unwrap(), first);
+        let other = CertificateSubject {
+            common_name: "x".into(),
+            ..subject.clone()
+        };
+        assert_ne!(request(&other, &one, Some(&first)).unwrap(), first);
+        assert_ne!(request(&subject, &one, Some("junk")).unwrap(), "junk");
+        let masters = CertificateSubject {
+            organizations: vec!["system:masters".into()],
+            ..subject
+        };
+        assert!(request(&masters, &one, None).is_err());
+    }
+}

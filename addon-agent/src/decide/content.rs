@@ -85,7 +85,7 @@ pub fn wanted(
     let scope = || scope(spec, &content.data, key);
     if let Some(template) = &spec.target.template {
         let place = &spec.target.object;
-        return filled("deliver.template", template, place, &scope(), labels, annotations).map(Wanted::Object);
+        return filled("deliver.template", template, place, &scope(), &labels, annotations).map(Wanted::Object);
     }
     let data = if spec.target.data.is_empty() {
         let key = key.map(|key| (PRIVATE_KEY.to_owned(), key.clone()));
@@ -122,7 +122,7 @@ pub fn filled(
     text: &Json,
     place: &ObjectRef,
     scope: &Scope,
-    labels: BTreeMap<String, String>,
+    labels: &BTreeMap<String, String>,
     mut annotations: BTreeMap<String, String>,
 ) -> Result<Body, String> {
     let body = template(text, scope).map_err(|error| failed(field, &error.to_string()))?;
@@ -134,7 +134,7 @@ pub fn filled(
         namespace: place.namespace.clone(),
         name: place.name.clone(),
     };
-    let body = object::desired(body, &place, &labels, &annotations);
+    let body = object::desired(body, &place, labels, &annotations);
     body.map(Body).map_err(|error| failed(field, &error.to_string()))
 }
 

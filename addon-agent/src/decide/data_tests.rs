@@ -10,7 +10,7 @@ use serde_json::json;
 use super::*;
 use crate::{
     decide::{
-        OwnShare, Undone,
+        Obstacle, OwnShare,
         fixtures::{
             after, content, group, leaving, link, outcome, pair, reason, run, run_after, run_views, sealed, told,
         },
@@ -434,13 +434,14 @@ fn during_a_rotation_both_keys_of_both_ends_are_good() {
 fn a_target_stays_until_nobody_refers_to_it() {
     let (links, target) = delivered();
     let going = leaving(links[0].0.clone());
-    for (undone, action, said) in [
-        (Undone::Pending, Action::None, "Delivered"),
-        (Undone::No("the consumer refuses"), Action::None, "WithdrawFailed"),
-        (Undone::Yes, Action::Delete, "Withdrawn"),
+    let refused = Obstacle::Refused("the consumer refuses".to_owned());
+    for (obstacle, action, said) in [
+        (Some(&Obstacle::Pending), Action::None, "Delivered"),
+        (Some(&refused), Action::None, "WithdrawFailed"),
+        (None, Action::Delete, "Withdrawn"),
     ] {
         let views = [LinkView {
-            undone,
+            obstacle,
             ..LinkView::new(&going)
         }];
         let decision = run_views(&views, Some(&target), &OwnShare::None, &BTreeMap::new());

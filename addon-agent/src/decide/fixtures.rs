@@ -41,6 +41,17 @@ pub fn ca(name: &str, until: i32) -> String {
     params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
 }
 
+/// A CA that signs: its certificate and its key.
+pub fn authority(name: &str) -> (String, String) {
+    let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2040, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
 /// A link of a Secret from cluster east (whose agent has key 1), named after its artefact.
 pub fn link(artefact: &str) -> PeerLink {
     let end = |cluster: &str, seed| LinkEnd {

@@ -29,16 +29,13 @@ pub enum CertificateKey<'a> {
     Ready(&'a Sensitive),
 }
 
-/// What became of the references to its target that a leaving link had made in consumers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Undone<'a> {
-    /// None is left.
-    #[default]
-    Yes,
-    /// It is not known yet: a watch has not said anything.
+/// What keeps a leaving link from removing its target: a consumer still refers to it, or it is not known what is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// A watch has not said anything.
     Pending,
-    /// Some are left, and why.
-    No(&'a str),
+    /// Somebody refuses, and why.
+    Refused(String),
 }
 
 /// A link that ends at the target, with what was found of its own.
@@ -50,8 +47,8 @@ pub struct LinkView<'a> {
     pub envelope: Option<&'a Sensitive>,
     /// The key of its certificate.
     pub key: CertificateKey<'a>,
-    /// What is left of its wiring, of a leaving link.
-    pub undone: Undone<'a>,
+    /// What keeps it from removing its target, of a leaving link.
+    pub obstacle: Option<&'a Obstacle>,
 }
 
 impl<'a> LinkView<'a> {
@@ -62,7 +59,7 @@ impl<'a> LinkView<'a> {
             link,
             envelope: None,
             key: CertificateKey::None,
-            undone: Undone::Yes,
+            obstacle: None,
         }
     }
 
@@ -83,14 +80,13 @@ impl<'a> LinkView<'a> {
         }
     }
 
-    /// What keeps a leaving link from removing its target: a consumer still refers to it.
+    /// What a leaving link reports that may not remove its target yet.
     #[must_use]
     pub fn held_back(&self) -> Option<Report> {
-        match self.undone {
-            Undone::Yes => None,
-            Undone::Pending => Some(Report::Unchanged),
-            Undone::No(why) => Some(Report::NotWithdrawn(why.to_owned())),
-        }
+        Some(match self.obstacle? {
+            Obstacle::Pending => Report::Unchanged,
+            Obstacle::Refused(why) => Report::NotWithdrawn(why.clone()),
+        })
     }
 }
 

@@ -25,7 +25,7 @@ pub mod fixtures;
 
 pub use self::{
     action::Action,
-    group::{CertificateKey, Decision, Group, LinkView, OwnShare, Undone},
+    group::{CertificateKey, Decision, Group, LinkView, Obstacle, OwnShare},
 };
 
 use peering_api::peering::ArtefactKind;

@@ -90,19 +90,18 @@ fn object_of(probe: &ObjectProbe) -> Option<&ObjectRef> {
 #[must_use]
 pub fn network(link: &PeerLinkSpec, held: &Held, loopback: Loopback) -> Vec<Network> {
     let scope = scope(link, &held.payload, held.certificate_key.as_ref());
-    let filler = Filler {
+    let texts = Texts {
         scope: &scope,
         bundle: held.bundle.as_ref(),
         loopback,
     };
-    let probes = link.probes.iter().enumerate();
-    let network = probes.filter_map(|(index, probe)| {
+    let network = link.probes.iter().enumerate().filter_map(|(index, probe)| {
         let (kind, condition, filled) = if let Some(tls) = &probe.tls {
-            ("tls", Condition::Trusted, filler.tls(tls))
+            ("tls", Condition::Trusted, texts.tls(tls))
         } else if let Some(api) = &probe.api_auth {
-            ("apiAuth", Condition::Connected, filler.api_auth(api))
+            ("apiAuth", Condition::Connected, texts.api_auth(api))
         } else {
-            ("http", Condition::Connected, filler.http(probe.http.as_ref()?))
+            ("http", Condition::Connected, texts.http(probe.http.as_ref()?))
         };
         let at = match &filled {
             Ok((at, _)) => at.clone(),
@@ -121,7 +120,7 @@ pub fn network(link: &PeerLinkSpec, held: &Held, loopback: Loopback) -> Vec<Netw
 }
 
 /// Fills the texts of probes.
-struct Filler<'a> {
+struct Texts<'a> {
     scope: &'a Scope,
     bundle: Option<&'a Sensitive>,
     loopback: Loopback,
@@ -130,7 +129,7 @@ struct Filler<'a> {
 /// What is asked, and whom, for people.
 type Filled = Result<(String, probe::Probe), Failure>;
 
-impl Filler<'_> {
+impl Texts<'_> {
     fn bytes(&self, field: &str, text: &str) -> Result<Sensitive, Failure> {
         let bytes = Text::parse(text).and_then(|text| text.evaluate(self.scope));
         bytes.map_err(|error| unfilled(field, &error))
@@ -293,7 +292,7 @@ pub fn proofs(
             condition: Condition::Connected,
             kind: "object",
             what: format!("{}: {place}", link.spec.to.cluster),
-            history: match look(link, probe, &place, read(&place)) {
+            history: match look(link, probe, &place, &read(&place)) {
                 None => History::new(now),
                 Some(result) => judgement::note(&History::new(now), &AT_ONCE, result, now),
             },
@@ -302,7 +301,7 @@ pub fn proofs(
     let all: Vec<_> = of_network.chain(of_objects).collect();
     let trusted = verdict(link, Condition::Trusted, &all);
     let trusted = match (trusted, overlap_until) {
-        (Said::This(verdict), Some(until)) if verdict.status == Some(true) => Said::This(overlapping(verdict, until)),
+        (Said::This(verdict), Some(until)) if verdict.status == Some(true) => Said::This(overlapping(&verdict, until)),
         (said, _) => said,
     };
     Proofs {
@@ -311,12 +310,12 @@ pub fn proofs(
     }
 }
 
-fn overlapping(verdict: Verdict, until: Timestamp) -> Verdict {
+fn overlapping(verdict: &Verdict, until: Timestamp) -> Verdict {
     let message = verdict.message.split(STANDS).next().unwrap_or_default();
     Verdict {
         reason: reasons::Trusted::OverlapPending.as_str().to_owned(),
         message: format!("{message}{STANDS} {until}"),
-        ..verdict
+        ..verdict.clone()
     }
 }
 
@@ -324,7 +323,7 @@ fn overlapping(verdict: Verdict, until: Timestamp) -> Verdict {
 const STANDS: &str = "; CA certificates that their sources have dropped stay until";
 
 /// Evaluates the expression of an object probe; `None` while the object's watch has not said anything.
-fn look(link: &PeerLink, probe: &ObjectProbe, place: &Place, seen: Seen) -> Option<Result<(), Failure>> {
+fn look(link: &PeerLink, probe: &ObjectProbe, place: &Place, seen: &Seen) -> Option<Result<(), Failure>> {
     let failed = |reason, seen: String, next: &str| {
         Some(Err(Failure {
             reason,

@@ -17,7 +17,7 @@ use peering_api::peering::{
 use super::{
     action::{Action, Claim, Wanted, bring_about, claim},
     content::filled,
-    group::{Held, Undone, our_labels},
+    group::{Held, Obstacle, our_labels},
     link::Said,
 };
 use crate::spoke::{Place, Seen, observed::normal};
@@ -140,14 +140,16 @@ pub fn steps(link: &PeerLinkSpec, held: &Held, former: &BTreeSet<Place>, read: &
             Err(message) => Step::problem(&place, Holds::Unknown, Wired::TemplateFailed, message),
         });
     }
-    let named = places_of(&link.wire);
+    let named = named(link);
     let former = former.iter().filter(|place| !named.contains(*place));
     steps.extend(former.map(|place| undo(place, &held.owner, read(place))));
     steps
 }
 
-fn places_of(wire: &[Wire]) -> BTreeSet<Place> {
-    let consumers = consumers(wire);
+/// The objects that a link changes or applies now.
+#[must_use]
+pub fn named(link: &PeerLinkSpec) -> BTreeSet<Place> {
+    let consumers = consumers(&link.wire);
     consumers.iter().map(|consumer| normal(&consumer.object)).collect()
 }
 
@@ -272,7 +274,7 @@ fn applied(
     }
     let field = format!("wire[{index}].apply.template");
     let labels = our_labels(&held.owner, &link.peering);
-    let body = filled(&field, &apply.template, &place, scope, labels, BTreeMap::new());
+    let body = filled(&field, &apply.template, &place, scope, &labels, BTreeMap::new());
     Some(match body {
         Ok(body) => Step {
             write: match bring_about(Wanted::Object(body), seen.as_ref()) {
@@ -331,13 +333,12 @@ pub fn undo_all(links: &[&PeerLinkSpec], owner: &str, read: &dyn Fn(&Place) -> S
     places.iter().map(|place| undo(place, owner, read(place))).collect()
 }
 
-/// Whether the target may be removed after these steps.
+/// What keeps the target from being removed after these steps.
 #[must_use]
-pub fn undone(steps: &[Step]) -> Undone<'_> {
+pub fn obstacle(steps: &[Step]) -> Option<Obstacle> {
     match problem(steps) {
-        Some((_, message)) => Undone::No(message),
-        None if steps.iter().any(|step| step.pending) => Undone::Pending,
-        None => Undone::Yes,
+        Some((_, message)) => Some(Obstacle::Refused(message.to_owned())),
+        None => steps.iter().any(|step| step.pending).then_some(Obstacle::Pending),
     }
 }
 
@@ -381,7 +382,7 @@ pub fn verdict(link: &PeerLinkSpec, steps: &[Step]) -> Said<Verdict> {
     if steps.iter().any(|step| step.pending) {
         return Said::Nothing;
     }
-    let places: BTreeSet<_> = places_of(&link.wire).iter().map(ToString::to_string).collect();
+    let places: BTreeSet<_> = named(link).iter().map(ToString::to_string).collect();
     let places: Vec<_> = places.into_iter().collect();
     said(
         Wired::Wired,

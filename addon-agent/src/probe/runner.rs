@@ -121,7 +121,7 @@ impl Runner {
             let digest = digest(probe, network);
             let known = entries.get(&network.index);
             if known.is_none_or(|known| known.digest != digest) {
-                let history = known.map_or_else(|| History::new(self.started), |known| history_of(known));
+                let history = known.map_or_else(|| History::new(self.started), history_of);
                 let entry = self.start(link, network, probe, digest, history, wake.clone());
                 entries.insert(network.index, entry);
             }

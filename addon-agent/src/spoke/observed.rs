@@ -1,7 +1,7 @@
 //! Objects on this cluster as the agent sees them: secret bytes are wrapped here, at the edge, and stay wrapped.
 use std::{collections::BTreeMap, fmt};
 
-use exchange::source::SourceObject;
+use exchange::source;
 use k8s_openapi::{
     api::core::v1::{ConfigMap, Secret},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -9,7 +9,7 @@ use k8s_openapi::{
 use kube::core::DynamicObject;
 use peering_api::{
     Sensitive, names,
-    peering::{Input, ObjectRef, PeerLinkSpec},
+    peering::{ObjectRef, PeerLinkSpec},
 };
 
 /// Where an object stands on this cluster; `resource` is always set, so that one object has one place.
@@ -35,19 +35,6 @@ pub fn target_of(link: &PeerLinkSpec) -> Place {
 pub fn carrier_of(link: &PeerLinkSpec, agent_namespace: &str) -> Place {
     let kind = if link.confidential { "Secret" } else { "ConfigMap" };
     normal(&ObjectRef::core(kind, agent_namespace, &link.carrier))
-}
-
-/// What an input of an export reads; `None` where it is no object, or its name is not known yet.
-#[must_use]
-pub fn input_of(input: &Input) -> Option<Place> {
-    let name = input.name.clone().filter(|name| !name.contains("${"))?;
-    Some(normal(&ObjectRef {
-        api_version: input.api_version.clone()?,
-        kind: input.kind.clone()?,
-        resource: input.resource.clone(),
-        namespace: input.namespace.clone(),
-        name,
-    }))
 }
 
 /// The JSON of an object of any kind. `Debug` shows nothing of it: custom resources may hold secrets too.
@@ -98,15 +85,6 @@ impl Observed {
             .unwrap_or_default()
     }
 
-    /// The same as a source.
-    #[must_use]
-    pub fn into_source(self) -> SourceObject {
-        SourceObject {
-            type_: self.type_,
-            data: self.data,
-        }
-    }
-
     fn new(meta: &ObjectMeta) -> Self {
         Self {
             uid: meta.uid.clone(),
@@ -155,31 +133,8 @@ impl From<&DynamicObject> for Observed {
     }
 }
 
-/// What a watch of one object knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// Nothing yet.
-    Pending,
-    /// The agent may not read the object (yet).
-    Denied,
-    /// The API server does not know the kind (yet).
-    Unknown,
-    /// It does not exist.
-    Absent,
-    /// It exists.
-    Present(Observed),
-}
-
-impl Seen {
-    /// The object, if it exists.
-    #[must_use]
-    pub fn present(&self) -> Option<&Observed> {
-        match self {
-            Self::Present(object) => Some(object),
-            _ => None,
-        }
-    }
-}
+/// What a watch knows.
+pub type Seen<T = Observed> = source::Seen<T>;
 
 #[cfg(test)]
 mod tests {

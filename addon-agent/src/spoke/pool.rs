@@ -1,6 +1,7 @@
-//! Watches of single objects on this cluster, shared by all who need the same one, stopped when nobody does.
+//! Watches on this cluster, shared by all who need the same one, stopped when nobody does.
 //!
-//! The agent's rights name each object (`resourceNames`), so each is watched by its name: no other watch is permitted.
+//! The agent's rights name each object where that is possible (`resourceNames`), so each is watched by its name: no other
+//! watch is permitted. What a profile selects by labels is watched by these labels.
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Debug,
@@ -8,21 +9,25 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use addon_framework::runtime::{FailureKind, Queue, Watch, WatchState, watch, watch_with};
+use addon_framework::runtime::{FailureKind, Queue, Watch, WatchState, watch_with};
+use exchange::{
+    source::{Lookup, Selection},
+    value::Value,
+};
 use futures::FutureExt;
 use k8s_openapi::{
     NamespaceResourceScope,
     api::core::v1::{ConfigMap, Secret},
 };
 use kube::{
-    Api, Client, Resource,
+    Api, Client, Resource, ResourceExt,
     core::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use kube_runtime::{reflector, watcher};
 use serde::de::DeserializeOwned;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Observed, Place, Seen};
+use super::{Place, Seen, value};
 
 /// Who needs an object, and is woken when it changes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,13 +70,13 @@ enum Object {
     Other(Watch<DynamicObject>, ApiResource),
 }
 
-/// All watches of single objects.
+/// All watches on this cluster that come and go.
 pub struct Pool {
     client: Client,
     tasks: TaskTracker,
     token: CancellationToken,
     queues: Queues,
-    entries: Mutex<BTreeMap<Place, Entry>>,
+    entries: Mutex<BTreeMap<Lookup, Entry>>,
 }
 
 impl Debug for Pool {
@@ -93,19 +98,24 @@ impl Pool {
         }
     }
 
-    /// States all that `user` needs: starts the watches that are missing, stops those that nobody needs any more.
+    /// States all that `user` needs, where that is single objects.
     pub fn want(&self, user: &User, places: &BTreeSet<Place>) {
+        self.want_all(user, &places.iter().map(Lookup::object).collect());
+    }
+
+    /// States all that `user` needs: starts the watches that are missing, stops those that nobody needs any more.
+    pub fn want_all(&self, user: &User, lookups: &BTreeSet<Lookup>) {
         let mut entries = lock(&self.entries);
-        entries.retain(|place, entry| {
+        entries.retain(|lookup, entry| {
             let mut users = lock(&entry.users);
-            if !places.contains(place) {
+            if !lookups.contains(lookup) {
                 users.remove(user);
             }
             !users.is_empty()
         });
         // Those that were kept for `user` alone have been retained: their set holds `user`.
-        for place in places {
-            let entry = entries.entry(place.clone()).or_insert_with(|| self.start(place));
+        for lookup in lookups {
+            let entry = entries.entry(lookup.clone()).or_insert_with(|| self.start(lookup));
             lock(&entry.users).insert(user.clone());
         }
     }
@@ -113,44 +123,74 @@ impl Pool {
     /// What is known of an object that someone wants.
     #[must_use]
     pub fn read(&self, place: &Place) -> Seen {
-        match lock(&self.entries).get(place).map(|entry| &entry.watch) {
+        let lookup = Lookup::object(place);
+        match lock(&self.entries).get(&lookup).map(|entry| &entry.watch) {
             None => Seen::Pending,
-            Some(Object::Secret(watch)) => seen(watch, place),
-            Some(Object::ConfigMap(watch)) => seen(watch, place),
-            Some(Object::Other(watch, kind)) => seen_as(watch, place, kind.clone()),
+            Some(Object::Secret(watch)) => object(watch, place, (), |found| found.into()),
+            Some(Object::ConfigMap(watch)) => object(watch, place, (), |found| found.into()),
+            Some(Object::Other(watch, kind)) => object(watch, place, kind.clone(), |found| found.into()),
         }
     }
 
-    fn start(&self, place: &Place) -> Entry {
+    /// What is known of what someone wants, in the form that expressions see.
+    #[must_use]
+    pub fn look(&self, lookup: &Lookup) -> Seen<Value> {
+        match lock(&self.entries).get(lookup).map(|entry| &entry.watch) {
+            None => Seen::Pending,
+            Some(Object::Secret(watch)) => seen(watch, lookup, (), value::of_secret),
+            Some(Object::ConfigMap(watch)) => seen(watch, lookup, (), value::of_config_map),
+            Some(Object::Other(watch, kind)) => {
+                let of = lookup.kind();
+                seen(watch, lookup, kind.clone(), |found| value::of_object(found, of))
+            }
+        }
+    }
+
+    fn start(&self, lookup: &Lookup) -> Entry {
         let users = Users::default();
-        let watch = if place.is_secret() {
-            Object::Secret(self.follow(place, &users))
-        } else if place.is_config_map() {
-            Object::ConfigMap(self.follow(place, &users))
-        } else {
-            let kind = api_resource(place);
-            Object::Other(self.follow_any(place, &kind, &users), kind)
+        let watch = match lookup.kind() {
+            ("v1", "Secret") => Object::Secret(self.follow(lookup, &users)),
+            ("v1", "ConfigMap") => Object::ConfigMap(self.follow(lookup, &users)),
+            _ => {
+                let kind = resource_of(lookup);
+                let api = match lookup.namespace() {
+                    Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &kind),
+                    None => Api::all_with(self.client.clone(), &kind),
+                };
+                Object::Other(self.follow_in(api, lookup, kind.clone(), &users), kind)
+            }
         };
         Entry { watch, users }
+    }
+
+    fn follow<K>(&self, lookup: &Lookup, users: &Users) -> Watch<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        let api = match lookup.namespace() {
+            Some(namespace) => Api::<K>::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        };
+        self.follow_in(api, lookup, (), users)
+    }
+
+    fn follow_in<K>(&self, api: Api<K>, lookup: &Lookup, kind: K::DynamicType, users: &Users) -> Watch<K>
+    where
+        K: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+        K::DynamicType: Hash + Eq + Clone + Send + Sync,
+    {
+        let wake = self.waker(users);
+        let (name, touched) = (format!("spoke-{}", resource_of(lookup).plural), wake.clone());
+        let on = move |_: &K| touched();
+        let watch = watch_with(&self.tasks, &self.token, name, api, config(lookup), kind, on);
+        self.wake_on_change(watch.states(), wake);
+        watch
     }
 
     fn waker(&self, users: &Users) -> impl Fn() + Clone + Send + Sync + 'static {
         let (queues, users) = (self.queues.clone(), users.clone());
         move || lock(&users).iter().for_each(|user| queues.wake(user))
-    }
-
-    /// A watch of an object whose kind is known at run time only.
-    fn follow_any(&self, place: &Place, kind: &ApiResource, users: &Users) -> Watch<DynamicObject> {
-        let api = match &place.namespace {
-            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, kind),
-            None => Api::all_with(self.client.clone(), kind),
-        };
-        let wake = self.waker(users);
-        let (name, touched) = (format!("spoke-{}", kind.plural), wake.clone());
-        let on = move |_: &DynamicObject| touched();
-        let watch = watch_with(&self.tasks, &self.token, name, api, by_name(place), kind.clone(), on);
-        self.wake_on_change(watch.states(), wake);
-        watch
     }
 
     /// Wakes the users when a watch begins or ceases to work.
@@ -167,20 +207,6 @@ impl Pool {
             }
         });
     }
-
-    fn follow<K>(&self, place: &Place, users: &Users) -> Watch<K>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-        K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
-    {
-        let wake = self.waker(users);
-        let api = Api::<K>::namespaced(self.client.clone(), place.namespace.as_deref().unwrap_or_default());
-        let (name, touched) = (format!("spoke-{}", place.plural()), wake.clone());
-        let on = move |_: &K| touched();
-        let watch = watch(&self.tasks, &self.token, name, api, by_name(place), on);
-        self.wake_on_change(watch.states(), wake);
-        watch
-    }
 }
 
 /// What of a state matters to users.
@@ -193,48 +219,84 @@ fn class(state: &WatchState) -> Option<FailureKind> {
     }
 }
 
-fn by_name(place: &Place) -> watcher::Config {
-    watcher::Config::default().fields(&format!("metadata.name={}", place.name))
+fn config(lookup: &Lookup) -> watcher::Config {
+    match lookup {
+        Lookup::Object(place) => watcher::Config::default().fields(&format!("metadata.name={}", place.name)),
+        Lookup::Selection(selection) => watcher::Config::default().labels(&labels(selection)),
+    }
+}
+
+fn labels(selection: &Selection) -> String {
+    let labels = selection.labels.iter();
+    let labels: Vec<_> = labels.map(|(label, value)| format!("{label}={value}")).collect();
+    labels.join(",")
+}
+
+fn resource_of(lookup: &Lookup) -> ApiResource {
+    match lookup {
+        Lookup::Object(place) => api_resource(place),
+        Lookup::Selection(selection) => resource(&selection.api_version, &selection.kind, &selection.resource),
+    }
 }
 
 /// How the API server knows the kind of a place.
 #[must_use]
 pub fn api_resource(place: &Place) -> ApiResource {
-    let version = place.api_version.rsplit('/').next().unwrap_or_default();
-    let kind = GroupVersionKind::gvk(place.group(), version, &place.kind);
-    ApiResource::from_gvk_with_plural(&kind, &place.plural())
+    resource(&place.api_version, &place.kind, &place.plural())
 }
 
-fn seen<K>(watch: &Watch<K>, place: &Place) -> Seen
-where
-    K: Resource<DynamicType = ()> + Clone + 'static,
-    for<'a> Observed: From<&'a K>,
-{
-    seen_as(watch, place, ())
+fn resource(api_version: &str, kind: &str, plural: &str) -> ApiResource {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
 }
 
-fn seen_as<K>(watch: &Watch<K>, place: &Place, kind: K::DynamicType) -> Seen
+/// What a watch knows of one object, or of all that it selects.
+fn seen<K>(watch: &Watch<K>, lookup: &Lookup, kind: K::DynamicType, value: impl Fn(&K) -> Value) -> Seen<Value>
 where
     K: Resource + Clone + 'static,
     K::DynamicType: Hash + Eq + Clone,
-    for<'a> Observed: From<&'a K>,
 {
-    if let WatchState::Failing(failure) = watch.state() {
-        match failure.kind {
-            FailureKind::Denied => return Seen::Denied,
-            FailureKind::Missing => return Seen::Unknown,
-            FailureKind::Lost => {}
-        }
+    if let Lookup::Object(place) = lookup {
+        return object(watch, place, kind, value);
     }
-    if watch.ready().now_or_never().is_none() {
-        return Seen::Pending;
+    if let Some(trouble) = trouble(watch) {
+        return trouble;
+    }
+    let mut objects = watch.store.state();
+    objects.sort_by_cached_key(|object| (object.namespace(), object.name_any()));
+    Seen::Present(Value::List(objects.iter().map(|object| value(object)).collect()))
+}
+
+fn object<K, T>(watch: &Watch<K>, place: &Place, kind: K::DynamicType, value: impl Fn(&K) -> T) -> Seen<T>
+where
+    K: Resource + Clone + 'static,
+    K::DynamicType: Hash + Eq + Clone,
+{
+    if let Some(trouble) = trouble(watch) {
+        return trouble;
     }
     let mut reference = reflector::ObjectRef::new_with(&place.name, kind);
     if let Some(namespace) = &place.namespace {
         reference = reference.within(namespace);
     }
     let object = watch.store.get(&reference);
-    object.map_or(Seen::Absent, |object| Seen::Present(Observed::from(&*object)))
+    object.map_or(Seen::Absent, |object| Seen::Present(value(&object)))
+}
+
+/// Why a watch does not tell what there is. During an outage it tells what was last known.
+fn trouble<K, T>(watch: &Watch<K>) -> Option<Seen<T>>
+where
+    K: Resource + Clone + 'static,
+    K::DynamicType: Hash + Eq + Clone,
+{
+    if let WatchState::Failing(failure) = watch.state() {
+        match failure.kind {
+            FailureKind::Denied => return Some(Seen::Denied),
+            FailureKind::Missing => return Some(Seen::Unknown),
+            FailureKind::Lost => {}
+        }
+    }
+    watch.ready().now_or_never().is_none().then_some(Seen::Pending)
 }
 
 /// A poisoned lock is taken as it is: every change above leaves its data consistent.
@@ -292,7 +354,14 @@ mod tests {
     async fn a_watch_lives_as_long_as_someone_needs_it() {
         let pool = pool(false);
         let (one, two) = (User::Export("1".into()), User::Export("2".into()));
-        let watched = || lock(&pool.entries).keys().cloned().collect::<Vec<_>>();
+        let watched = || {
+            let watched = lock(&pool.entries);
+            let places = watched.keys().map(|lookup| match lookup {
+                Lookup::Object(place) => place.clone(),
+                Lookup::Selection(other) => panic!("{other}"),
+            });
+            places.collect::<Vec<_>>()
+        };
         pool.want(&one, &[place("a"), place("b")].into());
         pool.want(&two, &[place("a")].into());
         assert_eq!(watched(), [place("a"), place("b")]);
@@ -314,5 +383,24 @@ mod tests {
             until_woken(&pool).await;
             assert_eq!(pool.read(&place("a")), expected);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_selected_is_a_list_and_watched_by_its_labels() {
+        let pool = pool(false);
+        let all = Lookup::Selection(Selection {
+            api_version: "v1".into(),
+            kind: "Secret".into(),
+            resource: "secrets".into(),
+            namespace: Some("ns".into()),
+            labels: [("a".into(), "b".into()), ("c".into(), "d".into())].into(),
+        });
+        assert_eq!(pool.look(&all), Seen::Pending);
+        pool.want_all(&User::Export("1".into()), &[all.clone()].into());
+        until_woken(&pool).await;
+        assert_eq!(pool.look(&all), Seen::Present(exchange::value::Value::List(vec![])));
+        let config = config(&all);
+        assert_eq!(config.label_selector.as_deref(), Some("a=b,c=d"));
+        assert_eq!(config.field_selector, None);
     }
 }

@@ -158,9 +158,9 @@ pub async fn patch(
         field_manager: Some(MANAGER.to_owned()),
         ..PatchParams::default()
     };
-    let error = match api.patch(&place.name, &params, &Patch::<()>::Json(patch.clone())).await {
-        Ok(_) => return Ok(()),
-        Err(error) => error,
+    let written = api.patch(&place.name, &params, &Patch::<()>::Json(patch.clone())).await;
+    let Err(error) = written else {
+        return Ok(());
     };
     let kube::Error::Api(status) = &error else {
         return Err(WriteError::new(&error, PATCH, place));

@@ -4,7 +4,7 @@ use std::{
     sync::Arc,
 };
 
-use exchange::key::KeyRing;
+use exchange::{key::KeyRing, source::Lookup};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use peering_api::{
@@ -16,13 +16,13 @@ use super::{lock, wiring::Unwired};
 use crate::{
     context::Context,
     decide::{
-        self, CertificateKey, Decision, Group, LinkView, OwnShare, Undone,
+        self, CertificateKey, Decision, Group, LinkView, Obstacle, OwnShare,
         certificate::{self, Key},
         previous, prove, wire,
     },
     exports,
     hub::Hub,
-    spoke::{Observed, Place, Seen, User, carrier_of, input_of},
+    spoke::{Observed, Place, Seen, User, carrier_of},
 };
 
 /// What was seen.
@@ -72,7 +72,7 @@ impl Scene {
         let views: Vec<_> = self.links.iter().map(|link| LinkView::new(link)).collect();
         let current = decide::bundle::current(&context.cluster, &views, self.target());
         match current.and_then(|view| own_export(hub, view.link)) {
-            Some(export) => exports::own_share(&context.pool, &export.spec),
+            Some(export) => exports::own_share(&context.pool, &context.cluster, &export.spec),
             None => Some(OwnShare::None),
         }
     }
@@ -87,19 +87,10 @@ impl Scene {
         self.links.iter().find(|link| link.name_any() == name)
     }
 
-    /// Whose the target of a link is, and what is wired to it: the link's, or the bundle's that several links share.
-    pub fn owner(&self, context: &Context, link: &PeerLink) -> String {
-        match link.spec.kind {
-            ArtefactKind::Data => link.spec.id.clone(),
-            ArtefactKind::CaBundle => names::bundle_id(&link.spec.peering, &link.spec.artefact, &context.cluster),
-        }
-    }
-
     /// Decides on the target.
     pub fn decide(&self, context: &Context, ring: &KeyRing, undone: &Unwired, now: Timestamp) -> Decision {
         let applied = lock(&context.applied).clone();
-        let view = |link: &'_ Arc<PeerLink>| self.view(context, link, undone);
-        let obstacles: Vec<_> = self.links.iter().map(view).collect();
+        let obstacles: Vec<_> = self.links.iter().map(|link| obstacle(context, link, undone)).collect();
         let views: Vec<_> = self
             .links
             .iter()
@@ -112,11 +103,7 @@ impl Scene {
                     Some(Key::Missing(why)) => CertificateKey::Missing(why),
                     Some(Key::Ready(key)) => CertificateKey::Ready(key),
                 },
-                undone: match obstacle {
-                    None => Undone::Yes,
-                    Some(None) => Undone::Pending,
-                    Some(Some(why)) => Undone::No(why),
-                },
+                obstacle: obstacle.as_ref(),
                 ..LinkView::new(link)
             })
             .collect();
@@ -141,22 +128,30 @@ impl Scene {
             _ => decide::decide(&group),
         }
     }
+}
 
-    /// What keeps a leaving link from removing its target: `Some(None)` if that is not known yet.
-    fn view(&self, context: &Context, link: &PeerLink, undone: &Unwired) -> Option<Option<String>> {
-        if is_live(link) {
-            return None;
-        }
-        let of_wiring = undone.obstacle(&self.owner(context, link));
-        of_wiring.or_else(|| {
-            let place = previous::place(&link.spec)?;
-            previous::obstacle(&place, &context.pool.read(&place))
-        })
+/// What keeps a leaving link from removing its target.
+fn obstacle(context: &Context, link: &PeerLink, undone: &Unwired) -> Option<Obstacle> {
+    if is_live(link) {
+        return None;
     }
+    let of_wiring = undone.obstacle(&owner(context, link));
+    of_wiring.or_else(|| {
+        let place = previous::place(&link.spec)?;
+        previous::obstacle(&place, &context.pool.read(&place))
+    })
 }
 
 /// What is said of a key that is being made: its watch brings the next pass.
 const JUST_MADE: &str = "the key for the certificate is being made";
+
+/// Whose the target of a link is, and what is wired to it: the link's, or the bundle's that several links share.
+pub fn owner(context: &Context, link: &PeerLink) -> String {
+    match link.spec.kind {
+        ArtefactKind::Data => link.spec.id.clone(),
+        ArtefactKind::CaBundle => names::bundle_id(&link.spec.peering, &link.spec.artefact, &context.cluster),
+    }
+}
 
 /// The link does not go away.
 pub fn is_live(link: &PeerLink) -> bool {
@@ -165,7 +160,7 @@ pub fn is_live(link: &PeerLink) -> bool {
 
 /// States what has to be watched.
 fn watch(context: &Context, hub: &Hub, place: &Place, links: &[Arc<PeerLink>]) {
-    let mut places = BTreeSet::from([place.clone()]);
+    let (mut places, mut own) = (BTreeSet::from([place.clone()]), BTreeSet::new());
     for link in links {
         let spec = &link.spec;
         places.extend(previous::place(spec));
@@ -174,11 +169,16 @@ fn watch(context: &Context, hub: &Hub, place: &Place, links: &[Arc<PeerLink>]) {
         if is_live(link) {
             places.insert(carrier_of(spec, &context.namespace));
             places.extend(prove::places(spec));
-            let own = own_export(hub, link);
-            places.extend(own.iter().flat_map(|export| &export.spec.inputs).filter_map(input_of));
+            let export = own_export(hub, link);
+            own.extend(
+                export
+                    .iter()
+                    .flat_map(|export| exports::lookups(&context.pool, &context.cluster, &export.spec)),
+            );
         }
     }
-    context.pool.want(&User::Target(place.clone()), &places);
+    own.extend(places.iter().map(Lookup::object));
+    context.pool.want_all(&User::Target(place.clone()), &own);
 }
 
 fn keys(context: &Context, links: &[Arc<PeerLink>]) -> BTreeMap<String, Key> {

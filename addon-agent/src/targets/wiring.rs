@@ -7,16 +7,17 @@ use std::{
 use peering_api::peering::{PeerLink, condition, reasons};
 use tracing::info;
 
-use super::scene::{Scene, is_live};
+use super::scene::{Scene, is_live, owner};
 use crate::{
     context::Context,
     decide::{
-        Decision, Undone,
+        Decision, Obstacle,
         link::{Outcome, Report, Said, Stages},
         wire::{self, Step, Write},
     },
     spoke::{
         Seen,
+        observed::normal,
         write::{WriteError, act, patch},
     },
 };
@@ -29,13 +30,9 @@ pub struct Unwired {
 }
 
 impl Unwired {
-    /// What keeps the target of this owner from being removed: `Some(None)` if that is not known yet.
-    pub fn obstacle(&self, owner: &str) -> Option<Option<String>> {
-        match wire::undone(self.steps.get(owner)?) {
-            Undone::Yes => None,
-            Undone::Pending => Some(None),
-            Undone::No(why) => Some(Some(why.to_owned())),
-        }
+    /// What keeps the target of this owner from being removed.
+    pub fn obstacle(&self, owner: &str) -> Option<Obstacle> {
+        wire::obstacle(self.steps.get(owner)?)
     }
 }
 
@@ -44,10 +41,10 @@ impl Unwired {
 pub async fn undo(context: &Context, scene: &Scene) -> Unwired {
     let mut leaving: BTreeMap<String, Vec<&Arc<PeerLink>>> = BTreeMap::new();
     for link in scene.links.iter().filter(|link| !is_live(link)) {
-        leaving.entry(scene.owner(context, link)).or_default().push(link);
+        leaving.entry(owner(context, link)).or_default().push(link);
     }
     for link in scene.links.iter().filter(|link| is_live(link)) {
-        leaving.remove(&scene.owner(context, link));
+        leaving.remove(&owner(context, link));
     }
     let mut unwired = Unwired {
         steps: BTreeMap::new(),
@@ -77,15 +74,10 @@ pub async fn wire(context: &Context, scene: &Scene, decision: &Decision) -> Wire
         result: Ok(()),
     };
     let Some(held) = &decision.held else { return wired };
-    let ours = |link: &&Arc<PeerLink>| scene.owner(context, link) == held.owner;
+    let ours = |link: &&Arc<PeerLink>| owner(context, link) == held.owner;
     let mut former = BTreeSet::new();
     for link in scene.links.iter().filter(ours) {
-        former.extend(
-            link.spec
-                .unwire
-                .iter()
-                .map(|former| crate::spoke::observed::normal(&former.object)),
-        );
+        former.extend(link.spec.unwire.iter().map(|former| normal(&former.object)));
         if !is_live(link) {
             former.extend(wire::places(&link.spec));
         }
@@ -95,10 +87,7 @@ pub async fn wire(context: &Context, scene: &Scene, decision: &Decision) -> Wire
     };
     // Another link of the bundle may not know yet that the profile has changed, or know it first.
     for link in scene.links.iter().filter(ours).filter(|link| is_live(link)) {
-        let named: BTreeSet<_> = exchange::rights::consumers(&link.spec.wire)
-            .iter()
-            .map(|consumer| crate::spoke::observed::normal(&consumer.object))
-            .collect();
+        let named = wire::named(&link.spec);
         former.retain(|place| !named.contains(place));
     }
     let steps = wire::steps(&first.spec, held, &former, &|place| context.pool.read(place));
@@ -115,15 +104,12 @@ impl Wired {
     /// What is to be said about it.
     pub fn stage(&self, link: &PeerLink, outcome: &Outcome, stages: &mut Stages) {
         let status = link.status.clone().unwrap_or_default();
-        match (&self.steps, &outcome.report) {
-            (Some(steps), Report::Delivered(_)) => {
-                stages.wired = wire::verdict(&link.spec, steps);
-                stages.consumers = Said::This(wire::holding(steps, &status.wired));
-            }
-            _ => {
-                let wired_before = condition(&status.conditions, reasons::WIRED).is_some();
-                stages.wired = wire::undelivered(&link.spec, wired_before);
-            }
+        if let (Some(steps), Report::Delivered(_)) = (&self.steps, &outcome.report) {
+            stages.wired = wire::verdict(&link.spec, steps);
+            stages.consumers = Said::This(wire::holding(steps, &status.wired));
+        } else {
+            let wired_before = condition(&status.conditions, reasons::WIRED).is_some();
+            stages.wired = wire::undelivered(&link.spec, wired_before);
         }
     }
 }

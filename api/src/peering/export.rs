@@ -119,19 +119,21 @@ pub struct Recipient {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PeerExportStatus {
-    /// Grows with every change of the content: the greater of the previous revision + 1 and the time in milliseconds.
+    /// Grows with every change of the content: the greater of the previous revision + 1 and the time in milliseconds. Where
+    /// the content differs from recipient to recipient: the highest of their revisions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<i64>,
     /// Keyed hash of the content; only the source's agent holds the key, so nobody can test guesses against it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_hash: Option<String>,
-    /// Keyed hash of what tokens and certificates were made from: while it stays, they are kept until they are to be renewed.
+    /// Keyed hash of what tokens were made from: while it stays, they are kept until they are to be renewed. Certificates
+    /// have one for each recipient.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inputs_hash: Option<String>,
     /// When the content expires, where that can be told from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
-    /// When tokens and certificates in the content are renewed.
+    /// When the first of the tokens and certificates in the content is renewed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renew_after: Option<Time>,
     /// The sealed content, one envelope a link.
@@ -164,6 +166,16 @@ pub struct SealedEnvelope {
     /// SHA-256 of the request that was signed, where there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_hash: Option<String>,
+    /// Keyed hash of what the certificate in it was made from, where there is one: while it stays, the certificate is kept
+    /// until it is to be renewed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs_hash: Option<String>,
+    /// When its content expires, where that differs from recipient to recipient.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+    /// When the certificate in it is renewed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renew_after: Option<Time>,
     /// The envelope (base64).
     pub data: String,
 }

@@ -87,14 +87,7 @@ impl World {
 
 /// Installs the product as its users do: the manifests on the hub, a `ManagedClusterAddOn` per cluster.
 async fn install(env: &Env) -> Result<()> {
-    env.hub().apply_path(&repository().join("manifests/hub")).await?;
-    env.hub()
-        .apply_path(&repository().join("manifests/profiles/storage-peering-basic.yaml"))
-        .await?;
-    env.hub()
-        .node()?
-        .await_ready(MANAGER_NAMESPACE, "addon-manager", SOON)
-        .await?;
+    install_hub(env).await?;
     for cluster in ["cluster1", "cluster2"] {
         install_addon(env, cluster).await?;
     }
@@ -102,6 +95,18 @@ async fn install(env: &Env) -> Result<()> {
         await_member(env, cluster).await?;
     }
     Ok(())
+}
+
+/// Installs the hub's half: the manifests and the profile of the scenarios. Returns the manager's process.
+pub async fn install_hub(env: &Env) -> Result<RunningProcess> {
+    env.hub().apply_path(&repository().join("manifests/hub")).await?;
+    env.hub()
+        .apply_path(&repository().join("manifests/profiles/storage-peering-basic.yaml"))
+        .await?;
+    env.hub()
+        .node()?
+        .await_ready(MANAGER_NAMESPACE, "addon-manager", SOON)
+        .await
 }
 
 /// Creates the seed's own `ManagedClusterAddOn` on a cluster.
@@ -138,7 +143,7 @@ pub async fn metric(process: &RunningProcess, name: &str, label: &str) -> Result
     let lines = text
         .lines()
         .filter(|line| !line.starts_with('#') && line.contains(name) && line.contains(label));
-    Ok(lines
-        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-        .sum())
+    let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    // Not `sum`, which makes -0 of nothing.
+    Ok(values.fold(0.0, |sum, value| sum + value))
 }

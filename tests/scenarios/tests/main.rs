@@ -1,5 +1,6 @@
 //! Scenarios on real API servers with the real Open Cluster Management, all on one environment.
 mod bad_input;
+mod chaos;
 mod drift;
 mod envelopes;
 mod faults;

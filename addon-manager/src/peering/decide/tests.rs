@@ -286,6 +286,24 @@ fn a_deleted_peering_leaves_nothing_and_waits_for_the_agents() {
 }
 
 #[test]
+fn agents_get_the_rights_to_withdraw_even_if_their_work_was_never_written() {
+    let mut seen = served();
+    Arc::make_mut(seen.peering.as_mut().unwrap())
+        .metadata
+        .deletion_timestamp = Some(Time(seen.now));
+    // The first try to write it failed, and the Peering was deleted before the second.
+    seen.works.retain(|work| work.namespace().as_deref() == Some("east"));
+    settle(&mut seen);
+    let mut clusters: Vec<_> = seen.works.iter().filter_map(|work| work.namespace()).collect();
+    clusters.sort();
+    assert_eq!(clusters, ["east", "west"]);
+    assert_eq!(seen.links.len(), 2);
+    agents(&mut seen);
+    settle(&mut seen);
+    assert!(seen.peering.is_none() && seen.links.is_empty() && seen.works.is_empty());
+}
+
+#[test]
 fn an_addon_that_leaves_takes_its_links_along_and_the_peering_says_so() {
     let mut seen = served();
     let west = seen.clusters.get_mut("west").unwrap();

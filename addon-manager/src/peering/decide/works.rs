@@ -36,6 +36,13 @@ pub(super) fn changes(seen: &Observed, target: &Target) -> Vec<Change> {
     let mut clusters: BTreeSet<&String> = known.keys().map(|(cluster, _)| cluster).collect();
     clusters.extend(target.exports.keys().map(|(cluster, _)| cluster));
     clusters.extend(target.links.keys().map(|(cluster, _)| cluster));
+    // Also those whose work was never written, or is gone: without rights their agents could not withdraw.
+    clusters.extend(seen.links.iter().filter_map(|link| link.metadata.namespace.as_ref()));
+    clusters.extend(
+        seen.exports
+            .iter()
+            .filter_map(|export| export.metadata.namespace.as_ref()),
+    );
     let mut changes = Vec::new();
     for cluster in clusters {
         let Some(wanted) = of_cluster(seen, target, cluster) else {

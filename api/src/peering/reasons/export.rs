@@ -47,6 +47,10 @@ reasons! {
             "the source cluster refused to issue the token or the certificate",
             "the ServiceAccount does not exist, the right is missing, or the signer or an admission webhook says no",
             "see the message for code and reason; create the ServiceAccount or correct the profile";
+        IssuePending = False,
+            "the source cluster has been asked for a certificate and has not signed it yet",
+            "no controller signs for the API server's client signer; it is slow",
+            "see the CertificateSigningRequest that the message names, and the controller manager of the source cluster";
         WaitingForRequest = False,
             "the receiver's certificate request has not arrived, so there is nothing to sign",
             "new link; the receiver's agent is not running or cannot reach the hub",

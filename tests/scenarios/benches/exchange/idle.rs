@@ -7,11 +7,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use peering_api::{names, ocm::names::IDENTITY_PREFIX};
-use scenarios::world::{AGENT_NAMESPACE, MANAGER_NAMESPACE};
+use scenarios::{
+    bench::counters::{self, Counts, KINDS, Kind},
+    world::{AGENT_NAMESPACE, MANAGER_NAMESPACE},
+};
 use serde_json::{Value, json};
 use testenv::Env;
-
-use crate::counters::{self, Counts, KINDS, Kind};
 
 /// The level of requests of service accounts.
 const PRIORITY_LEVEL: &str = "workload-low";

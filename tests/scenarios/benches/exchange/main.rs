@@ -5,22 +5,26 @@
 //! product. What the product takes longer than the floor is its own; the rest is the API servers' and OCM's.
 //!
 //! Product and floor take turns, a block of changes each, so that both have the same of whatever else the machine does.
-mod counters;
 mod floor;
 mod follow;
 mod idle;
-mod machine;
 mod report;
 mod route;
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use scenarios::{Scenario, Side, World, scenario::SOURCE};
+use scenarios::{
+    Scenario, Side, World,
+    bench::{
+        counters::{self, Counts},
+        machine, setting,
+    },
+    scenario::SOURCE,
+};
 use testenv::{Env, Options};
 
 use crate::{
-    counters::Counts,
     floor::Floor,
     report::{Memory, Report},
     route::Route,
@@ -55,16 +59,6 @@ impl Settings {
     }
 }
 
-fn setting<T: FromStr>(name: &str, default: T) -> Result<T> {
-    match std::env::var(name) {
-        Ok(text) => text
-            .parse()
-            .ok()
-            .with_context(|| format!("{name}={text}: expected a number")),
-        Err(_) => Ok(default),
-    }
-}
-
 #[tokio::main]
 async fn main() -> Result<()> {
     // `cargo test --all-targets` builds and runs benchmarks too, without this argument.
@@ -85,7 +79,7 @@ async fn main() -> Result<()> {
             path.display()
         );
     }
-    let machine = machine::describe()?;
+    let machine = machine::describe("make bench", "BENCH_")?;
     let env: &'static Env = Box::leak(Box::new(Env::start(options).await?));
     let measured = match measure(env, &settings).await {
         Ok(report) => Ok(report),

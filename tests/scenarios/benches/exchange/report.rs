@@ -5,12 +5,13 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    Series,
+use scenarios::bench::{
     counters::{Call, KINDS, Kind},
-    idle::Idle,
+    figures::{compared, mebibytes, percentiles},
     machine::Machine,
 };
+
+use crate::{Series, idle::Idle};
 
 /// The resident bytes of a process.
 pub struct Memory {
@@ -77,20 +78,10 @@ impl Report {
             self.changes
         )?;
         writeln!(text, "| ms | p50 | p90 | p99 | max |\n|---|---:|---:|---:|---:|")?;
-        let (product, floor) = (figures(&self.product.times), figures(&self.floor.times));
-        for (name, figures) in [
-            ("product", product),
-            ("floor: the same API writes by a bare loop", floor),
-        ] {
-            let cells = figures.map(|time| format!("{:.1}", time * 1000.0));
-            writeln!(text, "| {name} | {} |", cells.join(" | "))?;
-        }
-        let ratios: Vec<_> = product
-            .iter()
-            .zip(floor)
-            .map(|(product, floor)| format!("{:.2}", product / floor))
-            .collect();
-        writeln!(text, "| ratio | {} |\n", ratios.join(" | "))?;
+        let [product, floor, ratio] = compared(percentiles(&self.product.times), percentiles(&self.floor.times));
+        writeln!(text, "| product | {product} |")?;
+        writeln!(text, "| floor: the same API writes by a bare loop | {floor} |")?;
+        writeln!(text, "| ratio | {ratio} |\n")?;
         writeln!(
             text,
             "The product's first change after {} idle seconds, when connections have to be made anew, took {:.1} ms.\n",
@@ -202,20 +193,4 @@ impl Report {
 
 fn cells(cell: impl Fn(Kind) -> f64) -> String {
     KINDS.map(|kind| cell(kind).to_string()).join(" | ")
-}
-
-fn mebibytes(bytes: u64) -> String {
-    let tenths = bytes * 10 / (1024 * 1024);
-    format!("{}.{}", tenths / 10, tenths % 10)
-}
-
-/// Seconds of p50, p90, p99 and the longest.
-fn figures(times: &[Duration]) -> [f64; 4] {
-    let mut sorted = times.to_vec();
-    sorted.sort_unstable();
-    [50, 90, 99, 100].map(|percent| {
-        // The nearest rank: the smallest time that so many percent do not exceed.
-        let rank = (sorted.len() * percent).div_ceil(100);
-        sorted.get(rank.saturating_sub(1)).map_or(0.0, Duration::as_secs_f64)
-    })
 }

@@ -1,35 +1,13 @@
 //! The life of one Peering, from its start to its end: what the faults of the exchange happen to.
-use std::{collections::BTreeMap, fmt::Debug};
-
 use anyhow::{Result, ensure};
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::{
-        core::v1::{ConfigMap, Secret},
-        rbac::v1::{Role, RoleBinding},
-    },
-    apimachinery::pkg::apis::meta::v1::Condition,
-};
-use kube::{
-    Api, Resource, ResourceExt,
-    api::{DeleteParams, ListParams},
-};
-use peering_api::{
-    names,
-    ocm::ManifestWork,
-    peering::{PeerExport, PeerLink},
-};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::api::DeleteParams;
 use scenarios::{
     Scenario, Side, World,
+    end::{Picture, left, picture},
     objects::{bytes, ca},
-    scenario::{CA_SOURCE, SOURCE, bundle_text, fingerprints},
-    world::AGENT_NAMESPACE,
+    scenario::{bundle_text, fingerprints},
 };
-use serde::de::DeserializeOwned;
-
-/// What is told of a Peering in the end: conditions with status and reason, per object. Names, times and revisions differ
-/// from one Peering to the next and are left out.
-pub type Picture = BTreeMap<String, BTreeMap<String, (String, String)>>;
 
 const SIDES: [Side; 2] = [Side::East, Side::West];
 
@@ -108,106 +86,40 @@ async fn arrived(s: &Scenario, content: &Content, expected: Option<&Picture>) ->
         s.await_target(side, &sent).await?;
         s.await_bundle(side, &[&content.cas[0], &content.cas[1]]).await?;
     }
+    let expected = if let Some(expected) = expected {
+        expected
+    } else {
+        s.await_peering("Ready", "True", "AllLinksReady").await?;
+        &settled(s).await?
+    };
     s.until(&format!("everything of {} to be as it should", s.name), || async {
-        let picture = picture(s).await?;
-        let ready = picture
-            .values()
-            .all(|conditions| conditions.values().all(|(status, _)| status == "True"));
-        match expected {
-            Some(expected) => ensure!(picture == *expected, "expected {expected:?}, seen {picture:?}"),
-            None => ensure!(ready && picture.len() == 9, "not ready: {picture:?}"),
-        }
+        let seen = picture(s).await?;
+        ensure!(seen == *expected, "expected {expected:?}, seen {seen:?}");
         // Nothing may take it away again while the rest comes.
         for side in SIDES {
             let target = s.on::<Secret>(side).get(&s.target_name(side)).await?.data;
-            ensure!(
-                target == Some(bytes(&[("token", content.token(side.other()).as_bytes())])),
-                "a target changed"
-            );
+            let sent = bytes(&[("token", content.token(side.other()).as_bytes())]);
+            ensure!(target == Some(sent), "a target changed");
             let bundle = s.on::<ConfigMap>(side).get(&s.bundle_name()).await?;
-            ensure!(
-                fingerprints(&bundle_text(&bundle)) == fingerprints(&content.cas.concat()),
-                "a bundle changed"
-            );
+            let certificates = fingerprints(&bundle_text(&bundle));
+            ensure!(certificates == fingerprints(&content.cas.concat()), "a bundle changed");
         }
-        Ok(Some(picture))
+        Ok(Some(seen))
     })
     .await
 }
 
-async fn picture(s: &Scenario) -> Result<Picture> {
-    let ours = ListParams::default().labels(&format!("{}={}", names::PEERING_LABEL, s.name));
-    let mut picture = Picture::new();
-    let peering = s.peerings().get(&s.name).await?.status.unwrap_or_default();
-    picture.insert("Peering".to_owned(), told(&peering.conditions));
-    for link in Api::<PeerLink>::all(s.hub.clone()).list(&ours).await? {
-        let place = format!(
-            "PeerLink {} to {}",
-            link.spec.artefact,
-            link.namespace().unwrap_or_default()
-        );
-        picture.insert(place, told(&link.status.unwrap_or_default().conditions));
+/// What is told once it does not change any more.
+async fn settled(s: &Scenario) -> Result<Picture> {
+    /// So many looks in a row see the same.
+    const LOOKS: usize = 10;
+    let mut seen = Vec::new();
+    while seen.len() < LOOKS {
+        let now = s.until("another look", || async { picture(s).await.map(Some) }).await?;
+        if seen.last() != Some(&now) {
+            seen.clear();
+        }
+        seen.push(now);
     }
-    for export in Api::<PeerExport>::all(s.hub.clone()).list(&ours).await? {
-        let place = format!(
-            "PeerExport {} of {}",
-            export.spec.artefact,
-            export.namespace().unwrap_or_default()
-        );
-        picture.insert(place, told(&export.status.unwrap_or_default().conditions));
-    }
-    Ok(picture)
-}
-
-/// Status and reason of each condition.
-pub fn told(conditions: &[Condition]) -> BTreeMap<String, (String, String)> {
-    conditions
-        .iter()
-        .map(|one| (one.type_.clone(), (one.status.clone(), one.reason.clone())))
-        .collect()
-}
-
-/// What is left of a Peering on the hub and on both clusters.
-async fn left(s: &Scenario) -> Result<Vec<String>> {
-    let mut left = Vec::new();
-    left.extend(
-        s.peerings()
-            .get_metadata_opt(&s.name)
-            .await?
-            .map(|found| format!("{:?}", found.metadata)),
-    );
-    let ours = ListParams::default().labels(&format!("{}={}", names::PEERING_LABEL, s.name));
-    for side in SIDES {
-        left.extend(found(&s.hub_of::<PeerLink>(side), &ours).await?);
-        left.extend(found(&s.hub_of::<PeerExport>(side), &ours).await?);
-        left.extend(found(&s.hub_of::<ManifestWork>(side), &ours).await?);
-        let all = ListParams::default();
-        left.extend(found(&s.on::<Secret>(side), &all).await?);
-        left.extend(found(&s.on::<ConfigMap>(side), &all).await?);
-        left.extend(found(&s.on::<Role>(side), &all).await?);
-        left.extend(found(&s.on::<RoleBinding>(side), &all).await?);
-        let carriers = ListParams::default().fields(&format!("metadata.name={}", names::carrier_name(&s.name, 0)));
-        left.extend(found(&Api::<Secret>::namespaced(s.client(side), AGENT_NAMESPACE), &carriers).await?);
-        left.extend(
-            found(
-                &Api::<ConfigMap>::namespaced(s.client(side), AGENT_NAMESPACE),
-                &carriers,
-            )
-            .await?,
-        );
-    }
-    Ok(left)
-}
-
-async fn found<K>(api: &Api<K>, params: &ListParams) -> Result<Vec<String>>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
-{
-    let kept = [SOURCE, CA_SOURCE, "kube-root-ca.crt"];
-    let list = api.list_metadata(params).await?;
-    let names = list.items.iter().map(ResourceExt::name_any);
-    Ok(names
-        .filter(|name| !kept.contains(&name.as_str()))
-        .map(|name| format!("{} {name}", K::kind(&())))
-        .collect())
+    Ok(seen.remove(0))
 }

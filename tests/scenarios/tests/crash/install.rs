@@ -22,11 +22,10 @@ use peering_api::{
 };
 use scenarios::{
     World,
+    end::{Picture, told},
     world::{AGENT_NAMESPACE, SOON, install_addon},
 };
 use testenv::ocm::LOCAL_CLUSTER;
-
-use crate::exchange::{Picture, told};
 
 /// The conditions of the addon that the product writes. Those of OCM follow the agent's lease twice a minute.
 const OURS: [&str; 2] = [ocm::condition::REGISTRATION_APPLIED, ocm::condition::MANIFEST_APPLIED];
@@ -43,7 +42,7 @@ pub async fn live(world: &World, expected: Option<&Picture>) -> Result<Picture> 
                 ensure!(picture == *expected, "expected {expected:?}, seen {picture:?}");
             } else {
                 let conditions = || picture.values().flat_map(BTreeMap::values);
-                let ready = conditions().count() == 3 && conditions().all(|(status, _)| status == "True");
+                let ready = conditions().count() >= 3 && conditions().all(|(status, _)| status == "True");
                 ensure!(ready, "{picture:?}");
             }
             Ok(Some(picture))

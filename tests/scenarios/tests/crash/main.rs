@@ -24,7 +24,6 @@ mod components;
 mod exchange;
 mod install;
 mod points;
-mod sweep;
 mod table;
 
 use std::{
@@ -35,7 +34,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use scenarios::World;
+use scenarios::{
+    World,
+    end::{self, Picture},
+};
 use testenv::{
     Env, Options, node,
     ocm::LOCAL_CLUSTER,
@@ -44,7 +46,7 @@ use testenv::{
 
 use crate::{
     components::{Component, Proxies},
-    exchange::{Cas, Picture},
+    exchange::Cas,
     points::{Counts, Part, Point, Story},
     table::{Outcome, Table},
 };
@@ -281,7 +283,7 @@ impl Crash {
         let failures = self.failures.into_inner();
         ensure!(failures.is_empty(), "{text}\n{}", failures.join("\n\n"));
         self.world.env.check()?;
-        let left = sweep::leftovers(self.world.env).await?;
+        let left = end::leftovers(self.world.env, "crash-").await?;
         ensure!(left.is_empty(), "left over: {left:#?}");
         ensure!(only || starts > 1, "no kill has killed");
         let (tried, missed) = (table.tried(None), table.count(None, Outcome::NotReached));

@@ -16,17 +16,17 @@ pub struct Machine {
     pub command: String,
 }
 
-/// Describes this machine, before anything is started.
-pub fn describe() -> Result<Machine> {
+/// Describes this machine, before anything is started. `command` is what people run, `prefix` that of its settings.
+pub fn describe(command: &str, prefix: &str) -> Result<Machine> {
     let cores = std::thread::available_parallelism()?;
     let memory = field("/proc/meminfo", "MemTotal")?;
     let kibibytes: u32 = memory.trim_end_matches(" kB").parse().context("read MemTotal")?;
     let processor = field("/proc/cpuinfo", "model name").unwrap_or_else(|_| std::env::consts::ARCH.to_owned());
     let kernel = read_to_string("/proc/sys/kernel/osrelease")?;
     let load = read_to_string("/proc/loadavg")?;
-    let settings = std::env::vars().filter(|(name, _)| name.starts_with("BENCH_"));
-    let mut command: Vec<String> = settings.map(|(name, value)| format!("{name}={value}")).collect();
-    command.push("make bench".to_owned());
+    let settings = std::env::vars().filter(|(name, _)| name.starts_with(prefix));
+    let mut words: Vec<String> = settings.map(|(name, value)| format!("{name}={value}")).collect();
+    words.push(command.to_owned());
     Ok(Machine {
         date: Timestamp::now().strftime("%Y-%m-%d").to_string(),
         size: format!(
@@ -35,7 +35,7 @@ pub fn describe() -> Result<Machine> {
             kernel.trim()
         ),
         load: load.split_whitespace().next().unwrap_or_default().to_owned(),
-        command: command.join(" "),
+        command: words.join(" "),
     })
 }
 

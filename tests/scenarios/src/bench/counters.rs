@@ -35,6 +35,7 @@ pub const KINDS: [Kind; 4] = [Kind::Lease, Kind::Watch, Kind::Read, Kind::Write]
 
 impl Call {
     /// Its kind. Events are no part of anything that is measured; nor are requests that name no resource, which are ours.
+    #[must_use]
     pub fn kind(&self) -> Option<Kind> {
         match (self.resource.as_str(), self.verb.as_str()) {
             ("" | "events", _) => None,
@@ -52,6 +53,7 @@ pub struct Counts(pub BTreeMap<Call, f64>);
 
 impl Counts {
     /// What was counted since an earlier count.
+    #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let before = |call| earlier.0.get(call).copied().unwrap_or_default();
         let calls = self.0.iter().map(|(call, count)| (call.clone(), count - before(call)));
@@ -66,6 +68,7 @@ impl Counts {
     }
 
     /// The sum over the calls for which something holds.
+    #[must_use]
     pub fn sum(&self, holds: impl Fn(&Call) -> bool) -> f64 {
         let counts = self.0.iter().filter(|(call, _)| holds(call)).map(|(_, count)| count);
         // Not `sum`, which makes -0 of nothing.
@@ -74,6 +77,7 @@ impl Counts {
 }
 
 /// The names of the clusters, the hub first.
+#[must_use]
 pub fn clusters(env: &Env) -> Vec<String> {
     let spokes = env.spokes();
     let names = std::iter::once(env.hub()).chain(&spokes);
