@@ -40,9 +40,9 @@ struct Concerned {
 impl Concerned {
     fn add(&self, peerings: impl FnOnce(&Hub) -> BTreeSet<String>) {
         if let Some(hub) = self.hub.upgrade() {
-            peerings(&hub)
-                .into_iter()
-                .for_each(|name| self.queues.peerings.add(name));
+            for name in peerings(&hub) {
+                self.queues.peerings.add(name);
+            }
         }
     }
 
