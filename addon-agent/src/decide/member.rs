@@ -37,12 +37,7 @@ pub struct About<'a> {
 
 /// The status that the member should have; `None` while there is nothing to say.
 #[must_use]
-pub fn wanted(
-    member: &PeerMember,
-    identity: &Identity,
-    about: &About<'_>,
-    now: Timestamp,
-) -> Option<PeerMemberStatus> {
+pub fn wanted(member: &PeerMember, identity: &Identity, about: &About<'_>, now: Timestamp) -> Option<PeerMemberStatus> {
     let before = member.status.clone().unwrap_or_default();
     let (mut status, ready) = match identity {
         Identity::Pending => return None,
@@ -154,7 +149,12 @@ mod tests {
             api_groups: Some(&[]),
             ..ABOUT
         };
-        assert!(wanted(&member, &known(1, None), &none, now()).unwrap().api_groups.is_empty());
+        assert!(
+            wanted(&member, &known(1, None), &none, now())
+                .unwrap()
+                .api_groups
+                .is_empty()
+        );
     }
 
     #[test]

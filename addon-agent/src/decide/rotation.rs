@@ -103,7 +103,9 @@ pub fn is_needed(
         !named || stale
     });
     let live = exports.iter().filter(|export| is_live(**export));
-    let mut envelopes = live.filter_map(|export| Some(&export.status.as_ref()?.envelopes)).flatten();
+    let mut envelopes = live
+        .filter_map(|export| Some(&export.status.as_ref()?.envelopes))
+        .flatten();
     !known || sealed.next().is_some() || envelopes.any(|envelope| envelope.sender_fingerprint != current.fingerprint)
 }
 
@@ -226,22 +228,46 @@ mod tests {
             ("nothing to keep it for", links(&[]), false),
             ("nobody knows the new one", run(&stranger, &[], &[]), true),
             ("a Peering knows the old one", run(&member(&before), &[], &[]), true),
-            ("a link is told, nothing came", links(&[(&to_new, Arrived::Nothing)]), false),
-            ("a link is told, new came", links(&[(&to_new, sealed_now.clone())]), false),
-            ("a link is told, old came", links(&[(&to_new, sealed_before.clone())]), true),
+            (
+                "a link is told, nothing came",
+                links(&[(&to_new, Arrived::Nothing)]),
+                false,
+            ),
+            (
+                "a link is told, new came",
+                links(&[(&to_new, sealed_now.clone())]),
+                false,
+            ),
+            (
+                "a link is told, old came",
+                links(&[(&to_new, sealed_before.clone())]),
+                true,
+            ),
             ("what came is not known", links(&[(&to_new, Arrived::Unknown)]), true),
             ("a link is not told", links(&[(&to_old, Arrived::Nothing)]), true),
-            ("a link is not told, new came", links(&[(&to_old, sealed_now.clone())]), true),
+            (
+                "a link is not told, new came",
+                links(&[(&to_old, sealed_now.clone())]),
+                true,
+            ),
             (
                 "one of two links is not told",
                 links(&[(&to_new, sealed_now), (&to_old, Arrived::Nothing)]),
                 true,
             ),
             ("a link goes", links(&[(&link_gone, sealed_before)]), false),
-            ("a public link needs no key", links(&[(&public, Arrived::Unknown)]), false),
+            (
+                "a public link needs no key",
+                links(&[(&public, Arrived::Unknown)]),
+                false,
+            ),
             ("an export is sealed by the new one", exports(&[&by_new]), false),
             ("an export is sealed by the old one", exports(&[&by_old]), true),
-            ("one of two is sealed by the old one", exports(&[&by_new, &by_old]), true),
+            (
+                "one of two is sealed by the old one",
+                exports(&[&by_new, &by_old]),
+                true,
+            ),
             ("an export has nothing yet", exports(&[&empty]), false),
             ("an export goes", exports(&[&export_gone]), false),
         ] {
