@@ -363,6 +363,26 @@ impl Hub {
         }
     }
 
+    /// Every Peering, as it was last seen or written.
+    pub(crate) fn all_peerings(&self) -> Vec<Arc<Peering>> {
+        let known = self.peerings.watch.store.state();
+        self.peerings.recent.over(known, |_| true)
+    }
+
+    /// The clusters of which a touched Peering may change by which key they are known: all but those where everybody agrees.
+    fn doubtful(&self, peering: &Peering) -> Vec<String> {
+        let agreed = |cluster: &str, fingerprint: &String| {
+            let member = self.members.get(Some(cluster), cluster);
+            member.is_some_and(|member| {
+                let published = member.status.as_ref().and_then(|status| status.fingerprint.as_ref());
+                member.spec.known_fingerprint.as_ref() == Some(fingerprint) && published == Some(fingerprint)
+            })
+        };
+        let known = peering.status.iter().flat_map(|status| &status.members);
+        let doubtful = known.filter(|known| !agreed(&known.cluster, &known.fingerprint));
+        doubtful.map(|known| known.cluster.clone()).collect()
+    }
+
     /// The profile of that name.
     pub(crate) fn profile(&self, name: &str) -> Option<Arc<ExchangeProfile>> {
         let known = self.profiles.watch.get(None, name)?;

@@ -46,6 +46,14 @@ impl Concerned {
         }
     }
 
+    /// Members of which a Peering may change by which key they are known.
+    fn members_of(&self, peering: &Peering) {
+        let hub = self.hub.upgrade();
+        for cluster in hub.iter().flat_map(|hub| hub.doubtful(peering)) {
+            self.queues.members.add(cluster);
+        }
+    }
+
     fn cluster(&self, name: String) {
         self.add(|hub| hub.peerings_of_cluster(&name));
         self.queues.members.add(name);
@@ -139,10 +147,11 @@ impl<'a> Starter<'a> {
 
     fn peerings(&self) -> Kind<Peering> {
         let recent = Arc::new(Recent::<Peering>::default());
-        let (seen, queue) = (recent.clone(), self.queues.peerings.clone());
+        let (seen, queues, concerned) = (recent.clone(), self.queues.clone(), self.concerned.clone());
         let watch = self.all("peerings", move |peering: &Peering| {
             seen.seen(peering);
-            queue.add(peering.name_any());
+            queues.peerings.add(peering.name_any());
+            concerned.members_of(peering);
         });
         Kind { watch, recent }
     }
