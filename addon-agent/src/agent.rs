@@ -123,6 +123,7 @@ fn start(args: Args, context: &Arc<Context>, tasks: &TaskTracker, token: &Cancel
     };
     tasks.spawn(lease);
     tasks.spawn(identity::provide(context.clone(), token.clone()));
+    tasks.spawn(member::discover(context.clone(), token.clone()));
     let dir = args.hub_kubeconfig_dir;
     tasks.spawn(connection::keep(dir, context.clone(), tasks.clone(), token.clone()));
 

@@ -2,7 +2,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, PoisonError, RwLock,
+        Arc, Mutex, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -14,6 +14,7 @@ use peering_api::peering::{PeerExport, PeerLink, PeerMember};
 use crate::{
     decide::member::Identity,
     hub::Hub,
+    identity::Stored,
     metrics::Metrics,
     probe::runner::Runner,
     spoke::{Place, Pool, pool::Queues, target_of},
@@ -48,7 +49,8 @@ pub struct Context {
     pub members: Recent<PeerMember>,
     /// Where each link was last seen to write, by name.
     pub places: Mutex<BTreeMap<String, Place>>,
-    keys: RwLock<Option<KeyRing>>,
+    keys: RwLock<Option<Stored>>,
+    api_groups: OnceLock<Vec<String>>,
     identity: Mutex<Option<String>>,
     hub: RwLock<Option<Arc<Hub>>>,
     hub_seen: AtomicBool,
@@ -80,6 +82,7 @@ impl Context {
             members: Recent::default(),
             places: Mutex::default(),
             keys: RwLock::default(),
+            api_groups: OnceLock::new(),
             identity: Mutex::default(),
             hub: RwLock::default(),
             hub_seen: AtomicBool::new(false),
@@ -106,10 +109,16 @@ impl Context {
         self.member.add(());
     }
 
+    /// This agent's key pairs as they are stored, once they are there.
+    #[must_use]
+    pub fn stored(&self) -> Option<Stored> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// This agent's key pairs, once they are there.
     #[must_use]
     pub fn key_ring(&self) -> Option<KeyRing> {
-        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.stored().map(|stored| stored.ring)
     }
 
     /// This agent's key pair, once it is there: the one that seals.
@@ -125,11 +134,30 @@ impl Context {
     }
 
     /// The key pairs were read, made or rotated: everything is looked at again.
-    pub fn set_keys(&self, keys: KeyRing) {
+    pub fn set_keys(&self, keys: Stored) {
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Some(keys);
         self.member.add(());
         if let Some(hub) = self.hub() {
             hub.keys(&self.queues);
+        }
+    }
+
+    /// The API groups that this cluster serves, once they were found.
+    #[must_use]
+    pub fn api_groups(&self) -> Option<&[String]> {
+        self.api_groups.get().map(Vec::as_slice)
+    }
+
+    /// The API groups were found.
+    pub fn set_api_groups(&self, groups: Vec<String>) {
+        let _ = self.api_groups.set(groups);
+        self.member.add(());
+    }
+
+    /// Something has changed that the key before may have been kept for.
+    pub fn rotation_touched(&self) {
+        if self.previous_keys().is_some() {
+            self.member.add(());
         }
     }
 
@@ -177,6 +205,7 @@ impl Context {
             self.queues.targets.add(before);
         }
         self.queues.targets.add(place);
+        self.rotation_touched();
     }
 
     /// Wakes a touched export, and the bundles that its cluster's own certificates belong to.
@@ -184,6 +213,7 @@ impl Context {
         self.queues
             .exports
             .add(export.metadata.name.clone().unwrap_or_default());
+        self.rotation_touched();
         if let Some(hub) = self.hub() {
             for place in hub.bundles(&export.spec) {
                 self.queues.targets.add(place);

@@ -1,13 +1,33 @@
-//! Keeps the status of this cluster's `PeerMember`: the public key, its fingerprint, the agent's version.
-use std::sync::Arc;
+//! Keeps the status of this cluster's `PeerMember` (public keys, version, API groups), and replaces the key pair when the
+//! annotation on it asks for that. What is done is decided in [`decide::member`] and [`decide::rotation`].
+use std::{sync::Arc, time::Duration};
 
-use addon_framework::runtime::{Outcome, conditions::apply_status};
+use addon_framework::runtime::{Outcome, backoff::Backoff, conditions::apply_status};
+use exchange::envelope;
 use jiff::Timestamp;
-use peering_api::peering::PeerMember;
+use peering_api::peering::{PeerLink, PeerMember};
 use thiserror::Error;
-use tracing::info;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 
-use crate::{context::Context, decide::member::wanted, spoke::write::MANAGER, status};
+use crate::{
+    context::Context,
+    decide::{
+        member::{About, wanted},
+        rotation::{self, Arrived, Current, Step, View},
+    },
+    hub::Hub,
+    identity::{self, IdentityError, Stored},
+    spoke::{Seen, carrier_of, write::MANAGER},
+    status,
+};
+
+/// Waits between tries to find the API groups.
+const RETRY: Backoff = Backoff {
+    first: Duration::from_secs(1),
+    cap: Duration::from_mins(1),
+};
 
 /// Why the member could not be brought up to date.
 #[derive(Debug, Error)]
@@ -15,9 +35,35 @@ pub enum MemberError {
     /// The hub did not take the status.
     #[error("the status could not be written")]
     Status(#[source] kube::Error),
+    /// The key pair could not be replaced.
+    #[error("the key pair could not be replaced")]
+    Key(#[from] IdentityError),
 }
 
-/// Brings the status up to date, once the manager has made the object.
+/// Finds the API groups that this cluster serves, once; tries until that is done.
+pub async fn discover(context: Arc<Context>, token: CancellationToken) {
+    let tries = async {
+        let mut failures = 0;
+        loop {
+            match context.spoke.request.list_api_groups().await {
+                Ok(found) => return found,
+                Err(error) => {
+                    failures += 1;
+                    warn!(failures, %error, "the API groups of this cluster are not known yet, trying again");
+                    sleep(RETRY.random_delay(failures)).await;
+                }
+            }
+        }
+    };
+    if let Some(found) = token.run_until_cancelled(tries).await {
+        let mut groups: Vec<_> = found.groups.into_iter().map(|group| group.name).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        context.set_api_groups(groups);
+    }
+}
+
+/// Brings key pair and status up to date, once the manager has made the object.
 pub async fn reconcile(context: Arc<Context>) -> Result<Outcome, MemberError> {
     let Some(hub) = context.hub() else {
         return Ok(Outcome::Done);
@@ -26,8 +72,14 @@ pub async fn reconcile(context: Arc<Context>) -> Result<Outcome, MemberError> {
         return Ok(Outcome::Done);
     };
     let member = context.members.newest(member);
-    let version = env!("CARGO_PKG_VERSION");
-    let Some(wanted) = wanted(&member, &context.identity(), version, Timestamp::now()) else {
+    if let Some(stored) = context.stored() {
+        turn(&context, &hub, &member, &stored).await?;
+    }
+    let about = About {
+        version: env!("CARGO_PKG_VERSION"),
+        api_groups: context.api_groups(),
+    };
+    let Some(wanted) = wanted(&member, &context.identity(), &about, Timestamp::now()) else {
         return Ok(Outcome::Done);
     };
     if member.status.as_ref() == Some(&wanted) {
@@ -39,4 +91,63 @@ pub async fn reconcile(context: Arc<Context>) -> Result<Outcome, MemberError> {
         context.members.wrote(written);
     }
     Ok(Outcome::Done)
+}
+
+/// Takes the next step of a rotation, if there is one to take.
+async fn turn(context: &Context, hub: &Hub, member: &PeerMember, stored: &Stored) -> Result<(), MemberError> {
+    let asked = rotation::asked(member);
+    let rotating = stored.ring.previous.is_some();
+    let view = View {
+        asked,
+        acted: stored.acted.as_deref(),
+        made_now: stored.made_now,
+        rotating,
+        needed: rotating && is_needed(context, hub, member, stored),
+    };
+    let asked = asked.unwrap_or_default();
+    match rotation::step(&view) {
+        Step::Nothing => {}
+        Step::Remember => identity::remember(context, stored, asked).await?,
+        Step::Rotate => identity::rotate(context, stored, asked).await?,
+        Step::Drop => identity::drop_previous(context, stored).await?,
+    }
+    Ok(())
+}
+
+/// Looks at everything that may still need the key before.
+fn is_needed(context: &Context, hub: &Hub, member: &PeerMember, stored: &Stored) -> bool {
+    let key = stored.ring.current.public();
+    let (text, fingerprint) = (key.to_base64(), key.fingerprint());
+    let current = Current {
+        key: &text,
+        fingerprint: &fingerprint,
+    };
+    let links: Vec<_> = hub
+        .links
+        .store
+        .state()
+        .into_iter()
+        .map(|link| context.links.newest(link))
+        .collect();
+    let links: Vec<_> = links
+        .iter()
+        .map(|link| (link.as_ref(), arrived(context, link)))
+        .collect();
+    let exports = hub.exports.store.state().into_iter();
+    let exports: Vec<_> = exports.map(|export| context.exports.newest(export)).collect();
+    let exports: Vec<_> = exports.iter().map(AsRef::as_ref).collect();
+    rotation::is_needed(current, member, &links, &exports)
+}
+
+/// What has arrived for a link.
+fn arrived(context: &Context, link: &PeerLink) -> Arrived {
+    match context.pool.read(&carrier_of(&link.spec, &context.namespace)) {
+        Seen::Pending => Arrived::Unknown,
+        Seen::Denied | Seen::Unknown | Seen::Absent => Arrived::Nothing,
+        Seen::Present(carrier) => {
+            let sealed = carrier.data.get(&link.spec.id);
+            let recipient = sealed.and_then(|envelope| envelope::recipient(envelope.expose()));
+            recipient.map_or(Arrived::Nothing, Arrived::SealedTo)
+        }
+    }
 }

@@ -2,6 +2,7 @@
 mod addon;
 mod member;
 mod peering;
+mod profile;
 mod run;
 
 use clap::Parser;

@@ -1,4 +1,4 @@
-//! Wires the manager together: watches, three controllers, the addon framework, and the endpoint for probes and metrics.
+//! Wires the manager together: watches, four controllers, the addon framework, and the endpoint for probes and metrics.
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use addon_framework::{
@@ -15,6 +15,7 @@ use crate::{
     addon::TokenExchange,
     member,
     peering::{self, Hub, Queues},
+    profile,
 };
 
 /// The hub side of the multicluster orchestrator. Reaches the hub by KUBECONFIG, or by the service account of its pod.
@@ -41,12 +42,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 
     let queues = Queues {
         peerings: Queue::new(),
+        profiles: Queue::new(),
         members: Queue::new(),
         leaving: Queue::new(),
     };
     let hub = Hub::watch(&clients, &tasks, &token, &queues);
     let manager = framework(&clients, &hub, args.agent_image)?;
     tasks.spawn(peering::control(hub.clone(), queues.peerings, token.clone()));
+    tasks.spawn(profile::control(hub.clone(), queues.profiles, token.clone()));
     tasks.spawn(member::control(hub.clone(), queues.members, token.clone()));
     tasks.spawn(wake_leaving(manager.clone(), queues.leaving, token.clone()));
     let (runner, until) = (manager.clone(), token.clone());

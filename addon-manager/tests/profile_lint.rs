@@ -4,8 +4,10 @@
 use std::{
     io::Write,
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
 };
+
+use anyhow::{Context, Result};
 
 const PROFILE: &str = r#"
 apiVersion: v1
@@ -23,32 +25,35 @@ spec:
     deliver: {kind: Secret, namespace: ns, name: "${source.cluster}"}
 "#;
 
-fn run(args: &[&str], input: &str) -> Output {
+/// What it prints to standard output and to standard error, and its exit code.
+fn run(args: &[&str], input: &str) -> Result<(String, String, Option<i32>)> {
     let mut child = Command::new(env!("CARGO_BIN_EXE_profile-lint"))
         .args(args)
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    child.wait_with_output().unwrap()
-}
-
-/// What it printed to standard output and to standard error, and its exit code.
-fn told(output: &Output) -> (String, String, Option<i32>) {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (text(&output.stdout), text(&output.stderr), output.status.code())
-}
-
-#[test]
-fn a_good_profile_passes_in_silence() {
-    assert_eq!(told(&run(&[], PROFILE)), (String::new(), String::new(), Some(0)));
+        .spawn()?;
+    let mut stdin = child.stdin.take().context("no standard input")?;
+    stdin.write_all(input.as_bytes())?;
+    drop(stdin);
+    let output = child.wait_with_output()?;
+    let code = output.status.code();
+    Ok((
+        String::from_utf8(output.stdout)?,
+        String::from_utf8(output.stderr)?,
+        code,
+    ))
 }
 
 #[test]
-fn findings_are_told_by_file_and_place_and_only_errors_fail() {
+fn a_good_profile_passes_in_silence() -> Result<()> {
+    assert_eq!(run(&[], PROFILE)?, (String::new(), String::new(), Some(0)));
+    Ok(())
+}
+
+#[test]
+fn findings_are_told_by_file_and_place_and_only_errors_fail() -> Result<()> {
     for (change, expected, code) in [
         (
             (
@@ -79,21 +84,19 @@ fn findings_are_told_by_file_and_place_and_only_errors_fail() {
     ] {
         let broken = PROFILE.replace(change.0, change.1);
         assert_ne!(broken, PROFILE, "{change:?} changes nothing");
-        assert_eq!(
-            told(&run(&[], &broken)),
-            (expected.to_owned(), String::new(), Some(code))
-        );
+        assert_eq!(run(&[], &broken)?, (expected.to_owned(), String::new(), Some(code)));
     }
+    Ok(())
 }
 
 #[test]
-fn the_profiles_of_the_repository_and_of_its_guide_have_no_error() {
+fn the_profiles_of_the_repository_and_of_its_guide_have_no_error() -> Result<()> {
     let files = [
         "manifests/profiles/ca-bundle.yaml",
         "manifests/profiles/storage-peering-basic.yaml",
         "docs/guide.md",
     ];
-    let (findings, errors, code) = told(&run(&files, ""));
+    let (findings, errors, code) = run(&files, "")?;
     assert_eq!((errors.as_str(), code), ("", Some(0)), "{findings}");
     // The guide's sample finds a Secret by what another object says, which needs wide rights; its place is told by the line.
     assert!(findings.starts_with("docs/guide.md:"), "{findings}");
@@ -101,19 +104,21 @@ fn the_profiles_of_the_repository_and_of_its_guide_have_no_error() {
         findings.contains(": artefacts[0].inputs[1].name: warning: "),
         "{findings}"
     );
+    Ok(())
 }
 
 #[test]
-fn files_that_hold_no_profile_or_cannot_be_read_fail() {
+fn files_that_hold_no_profile_or_cannot_be_read_fail() -> Result<()> {
     for (args, says) in [
         (&["manifests/samples/peering.yaml"][..], "seen none"),
         (&["no/such/file.yaml"], "no/such/file.yaml"),
     ] {
-        let (out, error, code) = told(&run(args, ""));
+        let (out, error, code) = run(args, "")?;
         assert_eq!((out.as_str(), code), ("", Some(1)));
         assert!(error.contains(says), "{error}");
     }
-    let (_, error, code) = told(&run(&[], "kind: ExchangeProfile\n  spec: ["));
+    let (_, error, code) = run(&[], "kind: ExchangeProfile\n  spec: [")?;
     assert_eq!(code, Some(1));
     assert!(error.starts_with("Error: -: "), "{error}");
+    Ok(())
 }

@@ -133,11 +133,6 @@ impl KeyRing {
             previous: None,
         }
     }
-
-    /// Every pair that opens envelopes, the current one first.
-    pub fn pairs(&self) -> impl Iterator<Item = &KeyPair> {
-        std::iter::once(&self.current).chain(&self.previous).map(AsRef::as_ref)
-    }
 }
 
 fn mac(key: &[u8], message: &[u8]) -> Vec<u8> {

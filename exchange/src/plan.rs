@@ -53,6 +53,8 @@ pub struct LinkFacts {
     pub applied_revision: Option<i64>,
     /// What carries its envelope now.
     pub carrier: Option<String>,
+    /// The key of its source before the current one, while its destination has not applied what that one published.
+    pub awaited_sender: Option<String>,
     /// What it writes now, and what it wrote before that.
     pub targets: Vec<ObjectRef>,
     /// The consumers that it names, or did before and its destination may still hold something of it in.
@@ -100,6 +102,8 @@ pub struct Plan {
     pub members: BTreeSet<String>,
     /// The keys by which members are known from now on.
     pub known: Vec<KnownMember>,
+    /// The clusters whose key is another one than that by which they are known.
+    pub changed: BTreeSet<String>,
 }
 
 /// A problem that concerns part of a Peering; the rest is served.
@@ -129,6 +133,7 @@ pub fn plan(name: &str, peering: &PeeringSpec, profile: Option<&ExchangeProfileS
         wanted: None,
         members: members::named(peering, facts),
         known: members::known(peering, facts),
+        changed: members::changed(facts),
     };
     if peering.paused {
         let message = "the Peering is paused: nothing is made, changed or withdrawn";
@@ -155,6 +160,7 @@ pub fn plan(name: &str, peering: &PeeringSpec, profile: Option<&ExchangeProfileS
             wanted: Some(wanted),
             members: members::named(peering, facts),
             known: members::known(peering, facts),
+            changed: members::changed(facts),
         },
     }
 }

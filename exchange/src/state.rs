@@ -52,6 +52,8 @@ pub struct EndState {
     pub cluster: String,
     /// Its agent has published a key.
     pub has_key: bool,
+    /// Its agent has published another key than the one by which the cluster is known.
+    pub changed: bool,
     /// Its agent has not renewed its Lease for a while.
     pub silent: bool,
 }
@@ -114,6 +116,13 @@ const STAGES: [&str; 5] = [
 #[must_use]
 pub fn link_ready(source: &Verdict, link: &[Condition], required: &[&str], from: &EndState, to: &EndState) -> Verdict {
     let verdict = |status, reason: LinkReady, message| Verdict::new(reasons::READY, status, reason.as_str(), message);
+    if let Some(end) = [from, to].into_iter().find(|end| end.changed) {
+        let message = format!(
+            "cluster {} has come back with another key, nothing is sealed to it or taken from it; what was delivered stays: see Accepted of the Peering for how to confirm it",
+            end.cluster
+        );
+        return verdict(Some(false), LinkReady::IdentityChanged, message);
+    }
     if let Some(end) = [from, to].into_iter().find(|end| !end.has_key) {
         let message = format!(
             "the agent of cluster {} has published no key that can be used: see its PeerMember, and the conditions of its ManagedClusterAddOn {}",
@@ -267,7 +276,7 @@ mod tests {
         EndState {
             cluster: cluster.to_owned(),
             has_key,
-            silent: false,
+            ..EndState::default()
         }
     }
 
@@ -326,8 +335,17 @@ mod tests {
         assert_eq!(run(&wired, &other), (Some(true), "Ready".to_owned()));
         let pending = [wired.clone(), given("Connected", "Unknown", "ProbePending")].concat();
         assert_eq!(run(&pending, &other), (None, "ProbePending".to_owned()));
-        let silent = EndState { silent: true, ..other };
+        let silent = EndState {
+            silent: true,
+            ..other.clone()
+        };
         assert_eq!(run(&wired, &silent), (None, "AgentUnreachable".to_owned()));
+        let changed = EndState {
+            changed: true,
+            has_key: false,
+            ..silent
+        };
+        assert_eq!(run(&wired, &changed), (Some(false), "IdentityChanged".to_owned()));
     }
 
     #[test]

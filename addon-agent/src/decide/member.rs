@@ -2,9 +2,12 @@
 use addon_framework::runtime::conditions::{Wanted, merge};
 use exchange::key::PublicKey;
 use jiff::Timestamp;
-use peering_api::peering::{
-    PeerMember, PeerMemberStatus,
-    reasons::{self, MemberReady},
+use peering_api::{
+    names,
+    peering::{
+        PeerMember, PeerMemberStatus,
+        reasons::{self, MemberReady},
+    },
 };
 
 /// What is known of the agent's own key pair.
@@ -23,9 +26,18 @@ pub enum Identity {
     Broken(String),
 }
 
+/// What else is known of the agent and its cluster.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    /// Version of the agent.
+    pub version: &'a str,
+    /// The API groups that the cluster serves; `None` while they have not been found.
+    pub api_groups: Option<&'a [String]>,
+}
+
 /// The status that the member should have; `None` while there is nothing to say.
 #[must_use]
-pub fn wanted(member: &PeerMember, identity: &Identity, version: &str, now: Timestamp) -> Option<PeerMemberStatus> {
+pub fn wanted(member: &PeerMember, identity: &Identity, about: &About<'_>, now: Timestamp) -> Option<PeerMemberStatus> {
     let before = member.status.clone().unwrap_or_default();
     let (mut status, ready) = match identity {
         Identity::Pending => return None,
@@ -34,9 +46,10 @@ pub fn wanted(member: &PeerMember, identity: &Identity, version: &str, now: Time
                 public_key: Some(key.to_base64()),
                 previous_public_key: previous.as_ref().map(PublicKey::to_base64),
                 fingerprint: Some(key.fingerprint()),
+                api_groups: before.api_groups.clone(),
                 ..PeerMemberStatus::default()
             };
-            (status, running(previous.as_ref()))
+            (status, ready(member, key, previous.as_ref()))
         }
         // The published key stays: envelopes sealed to it open again once the right Secret is back.
         Identity::Broken(why) => (
@@ -44,26 +57,39 @@ pub fn wanted(member: &PeerMember, identity: &Identity, version: &str, now: Time
             Wanted::new(reasons::READY, false, MemberReady::KeyInvalid.as_str(), why),
         ),
     };
-    status.agent_version = Some(version.to_owned());
+    status.agent_version = Some(about.version.to_owned());
+    if let Some(groups) = about.api_groups {
+        status.api_groups = groups.to_vec();
+    }
     status.conditions = vec![merge(&before.conditions, &ready.at(member.metadata.generation), now)];
     Some(status)
 }
 
-fn running(previous: Option<&PublicKey>) -> Wanted {
-    let (reason, message) = match previous {
-        None => (
+fn ready(member: &PeerMember, key: &PublicKey, previous: Option<&PublicKey>) -> Wanted {
+    let wanted =
+        |reason: MemberReady, message: String| Wanted::new(reasons::READY, reason.status(), reason.as_str(), message);
+    let (fingerprint, before) = (key.fingerprint(), previous.map(PublicKey::fingerprint));
+    let known = member.spec.known_fingerprint.as_ref();
+    if let Some(known) = known.filter(|known| **known != fingerprint && Some(*known) != before.as_ref()) {
+        let name = &member.spec.cluster;
+        let message = format!(
+            "Peerings know this cluster by key {known}, and its agent has key {fingerprint}: nothing is sealed to it or \
+             taken from it; if the cluster was set up anew, compare the key with the agent's log and confirm it: kubectl \
+             annotate -n {name} peermember {name} {}={fingerprint} --overwrite",
+            names::CONFIRM_KEY_ANNOTATION
+        );
+        return wanted(MemberReady::IdentityChanged, message);
+    }
+    match before {
+        None => wanted(
             MemberReady::AgentRunning,
             "the agent runs and has published its key".to_owned(),
         ),
-        Some(previous) => (
+        Some(before) => wanted(
             MemberReady::KeyRotating,
-            format!(
-                "the agent has a new key and keeps the one before it ({}) until nothing is sealed to it or by it any more",
-                previous.fingerprint()
-            ),
+            format!("the agent has a new key and keeps the one before it ({before}) until nobody needs it any more"),
         ),
-    };
-    Wanted::new(reasons::READY, true, reason.as_str(), message)
+    }
 }
 
 #[cfg(test)]
@@ -73,27 +99,83 @@ mod tests {
     use super::*;
     use crate::decide::fixtures::{now, pair};
 
+    const ABOUT: About<'_> = About {
+        version: "1",
+        api_groups: None,
+    };
+
+    fn known(key: u8, previous: Option<u8>) -> Identity {
+        Identity::Known {
+            key: pair(key).public().clone(),
+            previous: previous.map(|seed| pair(seed).public().clone()),
+        }
+    }
+
+    fn member(known: Option<u8>) -> PeerMember {
+        let spec = PeerMemberSpec {
+            cluster: "east".into(),
+            known_fingerprint: known.map(|seed| pair(seed).public().fingerprint()),
+        };
+        PeerMember::new("east", spec)
+    }
+
     #[test]
     fn a_member_is_written_once_and_says_when_its_key_is_broken() {
-        let mut member = PeerMember::new("east", PeerMemberSpec { cluster: "east".into() });
-        assert_eq!(wanted(&member, &Identity::Pending, "1", now()), None);
-        let known = Identity::Known {
-            key: pair(1).public().clone(),
-            previous: None,
-        };
-        member.status = wanted(&member, &known, "1", now());
+        let mut member = member(None);
+        assert_eq!(wanted(&member, &Identity::Pending, &ABOUT, now()), None);
+        member.status = wanted(&member, &known(1, None), &ABOUT, now());
         let status = member.status.clone().unwrap();
         assert_eq!(status.fingerprint, Some(pair(1).public().fingerprint()));
         let later = now() + jiff::SignedDuration::from_hours(1);
-        assert_eq!(wanted(&member, &known, "1", later), member.status);
-        let broken = wanted(&member, &Identity::Broken("why".into()), "1", later).unwrap();
+        assert_eq!(wanted(&member, &known(1, None), &ABOUT, later), member.status);
+        let broken = wanted(&member, &Identity::Broken("why".into()), &ABOUT, later).unwrap();
         assert_eq!(broken.public_key, status.public_key);
-        assert_eq!(
-            (
-                broken.conditions[0].status.as_str(),
-                broken.conditions[0].reason.as_str()
-            ),
-            ("False", MemberReady::KeyInvalid.as_str())
+        let said = &broken.conditions[0];
+        assert_eq!((said.status.as_str(), said.reason.as_str()), ("False", "KeyInvalid"));
+    }
+
+    #[test]
+    fn groups_are_kept_while_they_are_not_found_again() {
+        let mut member = member(None);
+        let groups = ["apps".to_owned(), "batch".to_owned()];
+        let found = About {
+            api_groups: Some(&groups),
+            ..ABOUT
+        };
+        member.status = wanted(&member, &known(1, None), &found, now());
+        assert_eq!(member.status.clone().unwrap().api_groups, groups);
+        assert_eq!(wanted(&member, &known(1, None), &ABOUT, now()), member.status);
+        let none = About {
+            api_groups: Some(&[]),
+            ..ABOUT
+        };
+        assert!(
+            wanted(&member, &known(1, None), &none, now())
+                .unwrap()
+                .api_groups
+                .is_empty()
         );
+    }
+
+    #[test]
+    fn a_rotating_key_is_told_from_one_that_nobody_knows() {
+        for (hub_knows, key, previous, expected) in [
+            (None, 1, None, ("True", "AgentRunning")),
+            (Some(1), 1, None, ("True", "AgentRunning")),
+            (Some(1), 2, Some(1), ("True", "KeyRotating")),
+            (Some(2), 2, Some(1), ("True", "KeyRotating")),
+            (Some(1), 2, None, ("False", "IdentityChanged")),
+            (Some(1), 3, Some(2), ("False", "IdentityChanged")),
+        ] {
+            let status = wanted(&member(hub_knows), &known(key, previous), &ABOUT, now()).unwrap();
+            let said = &status.conditions[0];
+            assert_eq!((said.status.as_str(), said.reason.as_str()), expected);
+            let previous = previous.map(|seed| pair(seed).public().to_base64());
+            assert_eq!(status.previous_public_key, previous);
+            if expected.1 == "IdentityChanged" {
+                let confirm = format!("confirm-key={}", pair(key).public().fingerprint());
+                assert!(said.message.contains(&confirm), "{}", said.message);
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! them: [`open`] (the envelope), [`certificate`] (the key that goes with it), [`content`] (what it becomes), [`data`] and
 //! [`bundle`] (what is done with the target, given the links that end there), [`wire`] (what its consumers are told),
 //! [`previous`] (what stood elsewhere before), [`prove`] (does it work), [`link`] (what the status says afterwards).
-//! [`member`]: what the agent says about itself.
+//! [`rotation`]: when the agent's key is replaced. [`member`]: what the agent says about itself.
 pub mod action;
 pub mod bundle;
 pub mod certificate;
@@ -18,6 +18,7 @@ pub mod member;
 pub mod open;
 pub mod previous;
 pub mod prove;
+pub mod rotation;
 pub mod wire;
 
 #[cfg(test)]

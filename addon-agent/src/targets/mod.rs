@@ -75,6 +75,8 @@ pub async fn reconcile(context: Arc<Context>, place: Place) -> Result<Outcome, T
     let Some(scene) = Scene::look(&context, &hub, &place, links) else {
         return Ok(Outcome::Done);
     };
+    // What has arrived may be sealed to the new key.
+    context.rotation_touched();
     certificates::make(&context, &scene).await?;
     let undone = wiring::undo(&context, &scene).await;
     let decision = scene.decide(&context, &ring, &undone, Timestamp::now());

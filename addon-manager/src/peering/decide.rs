@@ -118,7 +118,7 @@ pub(crate) fn decide(seen: &Observed) -> Vec<Change> {
         changes.extend(missing_addons(seen, &plan.members));
         changes.extend(objects(seen, &target));
     }
-    let summaries = status::links(seen, &target, &mut changes);
+    let summaries = status::links(seen, &target, &plan.changed, &mut changes);
     changes.extend(status::peering(seen, peering, &plan.accepted, plan.known, &summaries));
     changes
 }

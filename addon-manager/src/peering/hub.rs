@@ -162,7 +162,7 @@ pub(crate) struct Hub {
     /// To write with.
     pub(crate) client: kube::Client,
     pub(crate) peerings: Kind<Peering>,
-    profiles: Watch<ExchangeProfile>,
+    pub(crate) profiles: Kind<ExchangeProfile>,
     clusters: Watch<ManagedCluster>,
     placements: Watch<PartialObjectMeta<Placement>>,
     decisions: Watch<PlacementDecision>,
@@ -182,6 +182,8 @@ pub(crate) struct Hub {
 pub(crate) struct Queues {
     /// Names of Peerings.
     pub(crate) peerings: Queue<String>,
+    /// Names of `ExchangeProfile`s to look through.
+    pub(crate) profiles: Queue<String>,
     /// Names of clusters whose `PeerMember` may need work.
     pub(crate) members: Queue<String>,
     /// Names of clusters whose addon may be able to go now.
@@ -224,7 +226,7 @@ impl Hub {
     /// Resolves when every kind has been listed once.
     pub(crate) async fn ready(&self) {
         self.peerings.watch.ready().await;
-        self.profiles.ready().await;
+        self.profiles.watch.ready().await;
         self.clusters.ready().await;
         self.placements.ready().await;
         self.decisions.ready().await;
@@ -239,7 +241,7 @@ impl Hub {
     pub(crate) fn broken(&self) -> Vec<&'static str> {
         let states = [
             ("peerings", self.peerings.watch.state()),
-            ("profiles", self.profiles.state()),
+            ("profiles", self.profiles.watch.state()),
             ("managedclusters", self.clusters.state()),
             ("placements", self.placements.state()),
             ("placementdecisions", self.decisions.state()),
@@ -287,9 +289,7 @@ impl Hub {
         concerned.extend(works.iter().filter_map(|work| work.namespace()));
         Observed {
             name: name.to_owned(),
-            profile: peering
-                .as_ref()
-                .and_then(|peering| self.profiles.get(None, &peering.spec.profile)),
+            profile: peering.as_ref().and_then(|peering| self.profile(&peering.spec.profile)),
             clusters: concerned
                 .into_iter()
                 .map(|name| (name.clone(), self.cluster(&name)))
@@ -361,6 +361,32 @@ impl Hub {
             public_key: status.public_key,
             previous_public_key: status.previous_public_key,
         }
+    }
+
+    /// Every Peering, as it was last seen or written.
+    pub(crate) fn all_peerings(&self) -> Vec<Arc<Peering>> {
+        let known = self.peerings.watch.store.state();
+        self.peerings.recent.over(known, |_| true)
+    }
+
+    /// The clusters of which a touched Peering may change by which key they are known: all but those where everybody agrees.
+    fn doubtful(&self, peering: &Peering) -> Vec<String> {
+        let agreed = |cluster: &str, fingerprint: &String| {
+            let member = self.members.get(Some(cluster), cluster);
+            member.is_some_and(|member| {
+                let published = member.status.as_ref().and_then(|status| status.fingerprint.as_ref());
+                member.spec.known_fingerprint.as_ref() == Some(fingerprint) && published == Some(fingerprint)
+            })
+        };
+        let known = peering.status.iter().flat_map(|status| &status.members);
+        let doubtful = known.filter(|known| !agreed(&known.cluster, &known.fingerprint));
+        doubtful.map(|known| known.cluster.clone()).collect()
+    }
+
+    /// The profile of that name.
+    pub(crate) fn profile(&self, name: &str) -> Option<Arc<ExchangeProfile>> {
+        let known = self.profiles.watch.get(None, name)?;
+        Some(self.profiles.recent.newest(known))
     }
 
     /// The `ManagedClusterAddOn` of a cluster.

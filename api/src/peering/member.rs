@@ -27,6 +27,11 @@ pub struct PeerMemberSpec {
     /// Name of the `ManagedCluster`.
     #[schemars(length(min = 1, max = 63))]
     pub cluster: String,
+    /// Fingerprint of the agent's key that all Peerings reckon with. While it is another one than the agent's, the agent
+    /// keeps the key before, or a person has to confirm the new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub known_fingerprint: Option<String>,
 }
 
 /// What the agent tells about itself.
@@ -47,7 +52,8 @@ pub struct PeerMemberStatus {
     /// Version of the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_version: Option<String>,
-    /// The API groups that the cluster serves, as the agent found them at its start.
+    /// The API groups that the cluster serves, as the agent found them at its start. Kinds that are installed later are found
+    /// by those who need them, without being told here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub api_groups: Vec<String>,

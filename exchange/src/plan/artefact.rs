@@ -197,6 +197,10 @@ impl Context<'_> {
             .into_iter()
             .flat_map(|known| &known.targets)
             .find(|known| **known != target.object);
+        let sender = end(from);
+        let awaited = known.and_then(|known| known.awaited_sender.clone());
+        // A key that counts no more is not made to count by what it has sealed before.
+        let awaited = awaited.filter(|awaited| from.trusted && sender.public_key.as_ref() != Some(awaited));
         let overlap = self.peering.trust.as_ref().and_then(|trust| trust.overlap.clone());
         let known = known.into_iter().flat_map(|known| &known.wired);
         let of = |of: &Option<String>, object: &Option<ObjectRef>, field: &str| {
@@ -216,7 +220,10 @@ impl Context<'_> {
             artefact: artefact.name.clone(),
             kind: artefact.kind,
             confidential: artefact.confidential,
-            from: end(from),
+            from: LinkEnd {
+                previous_public_key: sender.previous_public_key.or(awaited),
+                ..sender
+            },
             to: end(to),
             parameters: to.parameters.clone(),
             carrier: carrier.unwrap_or_else(|| names::carrier_name(self.name, 0)),

@@ -67,6 +67,13 @@ fn trusted(known: Option<&String>, facts: &MemberFacts) -> bool {
     current.is_none_or(|current| current == *known) || rotated || confirmed
 }
 
+/// The clusters whose key is another one than that by which they are known.
+pub(super) fn changed(facts: &Facts) -> BTreeSet<String> {
+    let members = facts.members.iter();
+    let changed = members.filter(|(cluster, seen)| !trusted(facts.known.get(*cluster), seen));
+    changed.map(|(cluster, _)| cluster.clone()).collect()
+}
+
 /// The keys by which members are known from now on. A member that was seen once is remembered as long as the Peering names
 /// it, also while it is away from the hub.
 pub(super) fn known(peering: &PeeringSpec, facts: &Facts) -> Vec<KnownMember> {
@@ -133,7 +140,7 @@ pub(super) fn of<'a>(
         add_hub(peering, profile, facts, &mut members, &mut problems)?;
     }
     members.sort_by_key(|member| member.cluster);
-    problems.extend(members.iter().filter(|member| !member.trusted).map(changed));
+    problems.extend(members.iter().filter(|member| !member.trusted).map(unconfirmed));
     Ok((members, problems))
 }
 
@@ -187,7 +194,7 @@ fn absence(cluster: &str, known: &MemberFacts) -> Option<Problem> {
     })
 }
 
-fn changed(member: &Member<'_>) -> Problem {
+fn unconfirmed(member: &Member<'_>) -> Problem {
     let now = fingerprint(member.facts.public_key.as_ref()).unwrap_or_default();
     let message = format!(
         "member {:?} has come back with another key ({now}): nothing is sealed to it or taken from it; if its cluster was set up anew, confirm it: kubectl annotate -n {} peermember {} {}={now} --overwrite",

@@ -303,6 +303,7 @@ fn a_member_that_comes_back_with_another_key_must_be_confirmed() {
         changed.accepted.message
     );
     assert_eq!(known(&changed)[0], first, "the old one stays the known one");
+    assert_eq!(changed.changed, ["a".to_owned()].into());
     let wanted = changed.wanted.unwrap();
     let to_a = |key: Option<&String>| {
         wanted
@@ -320,6 +321,7 @@ fn a_member_that_comes_back_with_another_key_must_be_confirmed() {
     facts.members.get_mut("a").unwrap().confirmed = None;
     facts.members.get_mut("a").unwrap().previous_public_key = Some(key(1));
     assert_eq!(known(&run(&facts))[0], other, "a rotation names the key before it");
+    assert!(run(&facts).changed.is_empty());
     facts.members.remove("a");
     assert_eq!(known(&run(&facts))[0], first, "who is away is not forgotten");
 }
@@ -382,8 +384,8 @@ fn identity(text: &str) -> Plan {
         certificate_request: Some("request".to_owned()),
         applied_revision: Some(7),
         carrier: Some("peering1-p".to_owned()),
-        targets: Vec::new(),
         wired: ["main", "gone"].map(former).into(),
+        ..LinkFacts::default()
     };
     facts.links.insert(id, link);
     let spec = "{profile: identity, members: [{cluster: a}, {cluster: b, parameters: {namespace: apps-b}}]}";
@@ -433,5 +435,45 @@ fn what_only_the_source_sees_cannot_be_wired() {
         plan.accepted.message.contains("wire[0].addToList.of"),
         "{}",
         plan.accepted.message
+    );
+}
+
+#[test]
+fn a_key_that_was_dropped_still_opens_what_has_not_been_replaced_yet() {
+    let mut facts = facts(&["a", "b"]);
+    facts.known = [("a".to_owned(), fingerprint(1))].into();
+    let awaiting = LinkFacts {
+        awaited_sender: Some(key(9)),
+        ..LinkFacts::default()
+    };
+    facts.links.insert(names::link_id("p", "token", "a", "b"), awaiting);
+    let from_a = |facts: &Facts| {
+        let plan = plan("p", &peering(PAIR), Some(&profile(PROFILE)), facts);
+        let mut links = plan.wanted.unwrap().links.into_values();
+        let link = links.find(|link| link.artefact == "token" && link.from.cluster == "a");
+        link.unwrap().from.previous_public_key
+    };
+    assert_eq!(
+        from_a(&facts),
+        Some(key(9)),
+        "the destination has not opened the newest yet"
+    );
+    facts.members.get_mut("a").unwrap().previous_public_key = Some(key(8));
+    assert_eq!(from_a(&facts), Some(key(8)), "what the member says comes first");
+    facts.members.get_mut("a").unwrap().previous_public_key = None;
+    facts
+        .links
+        .values_mut()
+        .for_each(|link| link.awaited_sender = Some(key(1)));
+    assert_eq!(from_a(&facts), None, "it is the current one");
+    facts
+        .links
+        .values_mut()
+        .for_each(|link| link.awaited_sender = Some(key(9)));
+    facts.members.get_mut("a").unwrap().public_key = Some(key(5));
+    assert_eq!(
+        from_a(&facts),
+        None,
+        "a cluster that nobody trusts is not trusted by what it sent before"
     );
 }

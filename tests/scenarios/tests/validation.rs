@@ -7,10 +7,13 @@ use kube::{
     api::{DynamicObject, PostParams},
     core::{ApiResource, GroupVersionKind},
 };
-use peering_api::names;
-use scenarios::Scenario;
+use peering_api::{
+    names,
+    peering::{ExchangeProfile, condition},
+};
+use scenarios::{Fleet, Scenario, Witness, fleet::ARTEFACT};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// Every kind must be among the refused ones: five, and the issue asks for at least 40 objects.
 const KINDS: usize = 5;
@@ -117,4 +120,56 @@ async fn bad_objects_are_refused_and_the_message_says_what_to_do() -> Result<()>
     let refused: usize = kinds.values().sum();
     ensure!(kinds.len() == KINDS && refused >= REFUSED, "only {kinds:?}");
     Ok(())
+}
+
+/// Waits for a condition of the profile; returns its message.
+async fn await_profile(fleet: &Fleet, status: &str, reason: &str) -> Result<String> {
+    let (s, api) = (&fleet.scenario, Api::<ExchangeProfile>::all(fleet.scenario.hub.clone()));
+    let what = format!("ExchangeProfile {} to be Accepted={status} {reason}", s.name);
+    s.until(&what, || async {
+        let profile = api.get(&s.name).await?;
+        let conditions = profile.status.unwrap_or_default().conditions;
+        let found = condition(&conditions, "Accepted")
+            .filter(|found| found.observed_generation == profile.metadata.generation)
+            .filter(|found| found.status == status && found.reason == reason);
+        Ok(found.map(|found| found.message.clone()))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_broken_profile_is_told_where_it_is_broken_and_withdraws_nothing() -> Result<()> {
+    let fleet = Fleet::new(Scenario::shared("validation-profile").await?, &["cluster1", "cluster2"]).await?;
+    let s = &fleet.scenario;
+    for cluster in ["cluster1", "cluster2"] {
+        fleet.source(cluster, cluster).await?;
+    }
+    fleet
+        .peer(&json!({"members": [{"cluster": "cluster1"}, {"cluster": "cluster2"}]}))
+        .await?;
+    s.await_peering("Ready", "True", "AllLinksReady").await?;
+    await_profile(&fleet, "True", "Valid").await?;
+    let target = fleet.target(ARTEFACT, "cluster1");
+    let watched = Witness::of(fleet.secrets("cluster2")?, &target).await?;
+
+    let mut broken = fleet.artefact(ARTEFACT, "Both");
+    broken["readyWhen"] = "size(inputs.tokn.data) > 0".into();
+    fleet.profile(&json!([broken])).await?;
+    let place = "artefacts[0].readyWhen";
+    let message = await_profile(&fleet, "False", "InvalidProfile").await?;
+    ensure!(message.contains(place) && message.contains("\"tokn\""), "{message}");
+    let message = s.await_peering("Accepted", "False", "InvalidProfile").await?;
+    ensure!(message.contains(place) && message.contains("\"tokn\""), "{message}");
+    ensure!(watched.versions().len() == 1, "disturbed: {:#?}", watched.versions());
+    fleet
+        .await_links(&[("cluster1", "cluster2"), ("cluster2", "cluster1")])
+        .await?;
+
+    broken["readyWhen"] = "size(inputs.token.data) > 0".into();
+    fleet.profile(&json!([broken])).await?;
+    await_profile(&fleet, "True", "Valid").await?;
+    s.await_peering("Accepted", "True", "Accepted").await?;
+    fleet.source("cluster1", "changed").await?;
+    fleet.await_token("cluster1", "cluster2", "changed").await?;
+    fleet.withdraw(&s.name).await
 }

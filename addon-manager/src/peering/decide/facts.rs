@@ -5,7 +5,7 @@ use exchange::{
     plan::{Facts, LinkFacts, MemberFacts},
     rights::consumers,
 };
-use peering_api::peering::{FormerConsumer, PeerLink, condition, reasons};
+use peering_api::peering::{FormerConsumer, PeerExportStatus, PeerLink, condition, reasons};
 
 use super::works::export_of;
 use crate::peering::hub::{Cluster, Observed};
@@ -57,10 +57,22 @@ fn links(seen: &Observed) -> BTreeMap<String, LinkFacts> {
             carrier: Some(link.spec.carrier.clone()),
             targets: targets.cloned().collect(),
             wired: wired(link),
+            awaited_sender: awaited_sender(link, export),
         };
         (link.spec.id.clone(), facts)
     };
     seen.links.iter().map(|found| link(found)).collect()
+}
+
+/// The key of the source before the current one, while the destination has not applied what is published now: what lies on
+/// its cluster may still be sealed by that key, after its owner has dropped it.
+fn awaited_sender(link: &PeerLink, export: Option<&PeerExportStatus>) -> Option<String> {
+    let export = export?;
+    let own = export.envelopes.iter().find(|envelope| envelope.link == link.spec.id);
+    let published = own.and_then(|envelope| envelope.revision).or(export.revision);
+    let applied = link.status.as_ref().and_then(|status| status.applied_revision);
+    let previous = link.spec.from.previous_public_key.clone();
+    previous.filter(|_| applied < published)
 }
 
 /// The consumers that a link names, and of the former ones those that its agent has not yet found clean. Only what the

@@ -1,10 +1,13 @@
 //! What links and the Peering say about themselves.
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use addon_framework::runtime::conditions::{self, Status, Wanted};
 use exchange::state::{self, EndState, LinkSummary, Verdict};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use peering_api::peering::{KnownMember, Peering, PeeringStatus};
+use peering_api::peering::{KnownMember, LinkEnd, Peering, PeeringStatus};
 
 use super::{Change, Target, is_leaving, place, works::export_of};
 use crate::peering::hub::Observed;
@@ -15,17 +18,24 @@ fn condition(verdict: &Verdict, generation: Option<i64>) -> Wanted {
 }
 
 /// An end of a link; its key counts only if the link names it.
-fn end(seen: &Observed, cluster: &str, key: Option<&String>) -> EndState {
+fn end(seen: &Observed, end: &LinkEnd, changed: &BTreeSet<String>) -> EndState {
+    let cluster = end.cluster.as_str();
     let addon = seen.clusters.get(cluster).and_then(|cluster| cluster.addon.as_ref());
     EndState {
         cluster: cluster.to_owned(),
-        has_key: key.is_some(),
+        has_key: end.public_key.is_some(),
+        changed: changed.contains(cluster),
         silent: addon.is_some_and(|addon| addon.silent),
     }
 }
 
 /// Judges every wanted link; adds a change where its conditions say something else.
-pub(super) fn links(seen: &Observed, target: &Target, changes: &mut Vec<Change>) -> Vec<LinkSummary> {
+pub(super) fn links(
+    seen: &Observed,
+    target: &Target,
+    changed: &BTreeSet<String>,
+    changes: &mut Vec<Change>,
+) -> Vec<LinkSummary> {
     let known: BTreeMap<_, _> = seen.links.iter().map(|link| (place(link.as_ref()), link)).collect();
     let mut summaries = Vec::new();
     for (place, spec) in &target.links {
@@ -33,8 +43,8 @@ pub(super) fn links(seen: &Observed, target: &Target, changes: &mut Vec<Change>)
         let status = link.and_then(|link| link.status.clone()).unwrap_or_default();
         let export = export_of(seen, spec).and_then(|export| export.status.as_ref());
         let export = export.map(|status| status.conditions.as_slice());
-        let from = end(seen, &spec.from.cluster, spec.from.public_key.as_ref());
-        let to = end(seen, &spec.to.cluster, spec.to.public_key.as_ref());
+        let from = end(seen, &spec.from, changed);
+        let to = end(seen, &spec.to, changed);
         let source = state::source_ready(export.unwrap_or_default(), &from);
         let ready = state::link_ready(&source, &status.conditions, &state::required(spec), &from, &to);
         if let Some(link) = link {

@@ -1,11 +1,14 @@
 //! The `ManifestWork`s of a Peering: which envelope travels in which, and which rights go with them.
 use std::collections::{BTreeMap, BTreeSet};
 
-use exchange::carry::{self, Incoming};
+use exchange::{
+    carry::{self, Incoming},
+    key::PublicKey,
+};
 use kube::ResourceExt;
 use peering_api::{
     names,
-    peering::{PeerExport, PeerLinkSpec, SealedEnvelope},
+    peering::{LinkEnd, PeerExport, PeerLinkSpec, SealedEnvelope},
 };
 
 use super::{Change, Place, Target, goes, is_leaving, place};
@@ -115,24 +118,27 @@ pub(super) fn export_of<'a>(seen: &'a Observed, link: &PeerLinkSpec) -> Option<&
     exports.find(|export| place(*export) == at)
 }
 
-/// The newest envelope for a link; of a confidential one only if it is sealed to a key that the link names.
+/// The newest envelope for a link; of a confidential one only if it is sealed to a key and by a key that the link names: its
+/// destination would refuse any other.
 fn envelope<'a>(seen: &'a Observed, link: &PeerLinkSpec) -> Option<&'a str> {
     let status = export_of(seen, link)?.status.as_ref()?;
     if !link.confidential {
         return status.public_envelope.as_deref();
     }
-    let fingerprint = |key: &Option<String>| {
-        let key = exchange::key::PublicKey::from_base64(key.as_deref()?).ok()?;
-        Some(key.fingerprint())
-    };
-    // The key before is good too: its owner keeps it until everything is sealed anew.
-    let keys = [
-        fingerprint(&link.to.public_key),
-        fingerprint(&link.to.previous_public_key),
-    ];
+    let (to, from) = (fingerprints(&link.to), fingerprints(&link.from));
     let fits = |envelope: &&SealedEnvelope| {
-        envelope.link == link.id && keys.iter().flatten().any(|key| *key == envelope.recipient_fingerprint)
+        let sender = &envelope.sender_fingerprint;
+        envelope.link == link.id
+            && to.contains(&envelope.recipient_fingerprint)
+            && (sender.is_empty() || from.contains(sender))
     };
     let found = status.envelopes.iter().find(fits)?;
     Some(&found.data)
+}
+
+/// The fingerprints of an end's keys. The key before is good too: its owner keeps it until everything is sealed anew.
+fn fingerprints(end: &LinkEnd) -> Vec<String> {
+    let keys = [&end.public_key, &end.previous_public_key].into_iter().flatten();
+    keys.filter_map(|key| Some(PublicKey::from_base64(key).ok()?.fingerprint()))
+        .collect()
 }

@@ -46,6 +46,14 @@ impl Concerned {
         }
     }
 
+    /// Members of which a Peering may change by which key they are known.
+    fn members_of(&self, peering: &Peering) {
+        let hub = self.hub.upgrade();
+        for cluster in hub.iter().flat_map(|hub| hub.doubtful(peering)) {
+            self.queues.members.add(cluster);
+        }
+    }
+
     fn cluster(&self, name: String) {
         self.add(|hub| hub.peerings_of_cluster(&name));
         self.queues.members.add(name);
@@ -85,16 +93,13 @@ impl<'a> Starter<'a> {
     pub(super) fn start(&self) -> Hub {
         let metrics = Arc::<Metrics>::default();
         let lost = metrics.lost_events.clone();
-        let (profile, cluster, placement) = (self.concerned.clone(), self.concerned.clone(), self.concerned.clone());
+        let (cluster, placement) = (self.concerned.clone(), self.concerned.clone());
         let (decision, addon, member) = (self.concerned.clone(), self.concerned.clone(), self.concerned.clone());
         let (colliding, measured) = (self.concerned.clone(), metrics.clone());
         Hub {
             client: self.clients.request.clone(),
             peerings: self.peerings(),
-            profiles: self.all("profiles", move |touched: &ExchangeProfile| {
-                let name = touched.name_any();
-                profile.add(|hub| hub.peerings_of(|peering| peering.spec.profile == name));
-            }),
+            profiles: self.profiles(),
             clusters: self.all("managedclusters", move |touched: &ManagedCluster| {
                 cluster.cluster(touched.name_any());
             }),
@@ -142,10 +147,23 @@ impl<'a> Starter<'a> {
 
     fn peerings(&self) -> Kind<Peering> {
         let recent = Arc::new(Recent::<Peering>::default());
-        let (seen, queue) = (recent.clone(), self.queues.peerings.clone());
+        let (seen, queues, concerned) = (recent.clone(), self.queues.clone(), self.concerned.clone());
         let watch = self.all("peerings", move |peering: &Peering| {
             seen.seen(peering);
-            queue.add(peering.name_any());
+            queues.peerings.add(peering.name_any());
+            concerned.members_of(peering);
+        });
+        Kind { watch, recent }
+    }
+
+    fn profiles(&self) -> Kind<ExchangeProfile> {
+        let recent = Arc::new(Recent::<ExchangeProfile>::default());
+        let (seen, queue, concerned) = (recent.clone(), self.queues.profiles.clone(), self.concerned.clone());
+        let watch = self.all("profiles", move |profile: &ExchangeProfile| {
+            seen.seen(profile);
+            let name = profile.name_any();
+            concerned.add(|hub| hub.peerings_of(|peering| peering.spec.profile == name));
+            queue.add(name);
         });
         Kind { watch, recent }
     }

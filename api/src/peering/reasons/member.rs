@@ -3,7 +3,7 @@ use super::{READY, reasons};
 
 reasons! {
     /// Reasons of `Ready` on a member.
-    MemberReady, &["PeerMember"], READY, by "the cluster's agent, `IdentityChanged` by the manager",
+    MemberReady, &["PeerMember"], READY, by "the cluster's agent",
     "does the agent run, with a key that may be used?", "" {
         AgentRunning = True,
             "the agent runs and has published its key",
@@ -18,7 +18,7 @@ reasons! {
             "edited by hand, restored wrongly",
             "restore it, or delete it to get a new key pair";
         IdentityChanged = False,
-            "the agent publishes another key than the one that is known of this cluster; nothing is sealed to it until that is confirmed",
+            "the agent's key is not the one by which Peerings know this cluster; nothing is sealed to it until that is confirmed",
             "the cluster was reinstalled or its agent's key Secret was lost; or somebody else poses as that cluster",
             "compare the fingerprint on the PeerMember with that in the log of the agent on the cluster itself; if they are equal, confirm the new key as the message says";
     }
