@@ -1,4 +1,4 @@
-//! The real CRDs of storage operators and OpenShift, as `hack/crds/build.sh` takes them out of Go modules.
+//! The real CRDs of storage operators and `OpenShift`, as `hack/crds/build.sh` takes them out of Go modules.
 //!
 //! [`Access::apply_crd`] installs one by its name. What is then applied by [`Access::apply_text`] must pass its schema, and
 //! must have no field that the schema does not know.
