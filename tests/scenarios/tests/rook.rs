@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::BTreeSet};
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::{core::v1::Secret, rbac::v1::Role};
 use kube::{
     Api, ResourceExt,
     api::{DeleteParams, DynamicObject, Patch, PatchParams},
@@ -93,14 +93,20 @@ impl Sites {
         Ok(())
     }
 
+    /// The Peering that `manifests/samples/rook.yaml` has for a profile, in the scenario's namespace.
+    fn sample(&self, profile: &str) -> Result<Value> {
+        let text = std::fs::read_to_string(repository("manifests/samples/rook.yaml"))?;
+        let found = testenv::apply::parse(&text)?
+            .into_iter()
+            .find(|peering| peering["spec"]["profile"] == profile);
+        let mut spec = found.with_context(|| format!("no sample for {profile}"))?["spec"].take();
+        spec["parameters"]["namespace"] = self.s.name.clone().into();
+        Ok(spec)
+    }
+
     /// Peers a pool of both clusters, under the scenario's name.
     async fn peer(&self) -> Result<()> {
-        self.s
-            .apply_peering(json!({
-                "profile": "rook-rbd-mirroring", "parameters": {"namespace": self.s.name, "pool": POOL},
-                "members": [{"cluster": "cluster1"}, {"cluster": "cluster2"}],
-            }))
-            .await
+        self.s.apply_peering(self.sample("rook-rbd-mirroring")?).await
     }
 
     /// Two pools that mirror each other.
@@ -203,6 +209,15 @@ async fn two_pools_learn_of_each_other_and_withdrawal_takes_back_exactly_ours() 
         );
         let (peers, reached) = sites.rook(side).ceph.pool_peers(POOL);
         ensure!(reached && peers == [sites.rook(side.other()).ceph.fsid()], "{peers:?}");
+        let role = s.on::<Role>(side).get(&names::role_name(&s.name)).await?;
+        for rule in role.rules.unwrap_or_default() {
+            let secrets = rule.resources.iter().flatten().any(|resource| resource == "secrets");
+            let named = rule.resource_names.iter().flatten().count() > 0;
+            ensure!(
+                named || !secrets,
+                "every Secret beside Ceph's keys can be read: {rule:?}"
+            );
+        }
         let places = found(s, &shapes(sites.token(side).as_bytes())).await?;
         ensure!(places.is_empty(), "the token of {} is in {places:#?}", side.cluster());
     }
@@ -230,10 +245,7 @@ async fn two_pools_learn_of_each_other_and_withdrawal_takes_back_exactly_ours() 
             // Null is as good as nothing.
             mirroring.retain(|_, value| !value.is_null());
         }
-        ensure!(
-            after.data["spec"] == spec,
-            "{after:?}\nbefore: {before:?}"
-        );
+        ensure!(after.data["spec"] == spec, "{after:?}\nbefore: {before:?}");
         ensure!(!after.annotations().contains_key(WIRED_ANNOTATION), "{after:?}");
         let source = format!("pool-peer-token-{POOL}");
         ensure!(
@@ -428,7 +440,7 @@ async fn snapshots_of_a_filesystem_go_one_way() -> Result<()> {
     let s = &sites.s;
     let api = |side: Side| rook::filesystems(&s.client(side), &s.name);
     let mut before = Vec::new();
-    for (side, name) in [(Side::East, "standby"), (Side::West, "home")] {
+    for (side, name) in [(Side::East, "home"), (Side::West, "standby")] {
         let filesystem = json!({
             "apiVersion": "ceph.rook.io/v1", "kind": "CephFilesystem",
             "metadata": {"name": name, "namespace": s.name},
@@ -447,55 +459,50 @@ async fn snapshots_of_a_filesystem_go_one_way() -> Result<()> {
         cluster.apply_text(&filesystem.to_string()).await?;
         before.push(api(side).get(name).await?);
     }
-    // cluster2 has the filesystem whose snapshots are mirrored.
-    s.apply_peering(json!({
-        "profile": "rook-cephfs-mirroring", "topology": "Star", "parameters": {"namespace": s.name},
-        "members": [
-            {"cluster": "cluster1", "parameters": {"filesystem": "standby"}},
-            {"cluster": "cluster2", "role": "Hub", "parameters": {"filesystem": "home"}},
-        ],
-    }))
-    .await?;
+    let mut spec = sites.sample("rook-cephfs-mirroring")?;
+    spec["parameters"]["filesystem"] = json!("home");
+    spec["members"][1]["parameters"] = json!({"filesystem": "standby"});
+    s.apply_peering(spec).await?;
     s.await_peering("Ready", "True", "AllLinksReady").await?;
-    let name = "peer-cluster1-fs-peer-token-home";
-    let delivered = s.on::<Secret>(Side::West).get(name).await?;
-    let token = sites.east.ceph.filesystem_token("standby");
+    let name = "peer-cluster2-fs-peer-token-home";
+    let delivered = s.on::<Secret>(Side::East).get(name).await?;
+    let token = sites.west.ceph.filesystem_token("standby");
     ensure!(
         delivered.data == Some(bytes(&[("token", token.as_bytes())])),
         "{delivered:?}"
     );
     ensure!(
-        secret_names(&api(Side::West).get("home").await?) == json!([name]),
+        secret_names(&api(Side::East).get("home").await?) == json!([name]),
         "the filesystem is not told"
     );
-    let peers = sites.west.ceph.filesystem_peers("home");
+    let peers = sites.east.ceph.filesystem_peers("home");
     ensure!(
-        peers == [(sites.east.ceph.fsid().to_owned(), "standby".to_owned())],
+        peers == [(sites.west.ceph.fsid().to_owned(), "standby".to_owned())],
         "{peers:?}"
     );
-    let east = api(Side::East).get("standby").await?;
+    let standby = api(Side::West).get("standby").await?;
     ensure!(
-        east.metadata.generation == before[0].metadata.generation,
-        "the standby was told of a peer: {east:?}"
+        standby.metadata.generation == before[1].metadata.generation,
+        "the standby was told of a peer: {standby:?}"
     );
     // The token follows the mons. (Ceph keeps to the peer that it has.)
-    sites.east.fail_over().await?;
-    let token = sites.east.ceph.filesystem_token("standby");
-    s.until("the new token to stand on cluster2", || async {
-        let secret = s.on::<Secret>(Side::West).get(name).await?;
+    sites.west.fail_over().await?;
+    let token = sites.west.ceph.filesystem_token("standby");
+    s.until("the new token to stand on cluster1", || async {
+        let secret = s.on::<Secret>(Side::East).get(name).await?;
         Ok((secret.data == Some(bytes(&[("token", token.as_bytes())]))).then_some(()))
     })
     .await?;
     // Somebody adds a peer of his own; it stays.
     let theirs = json!({"spec": {"mirroring": {"peers": {"secretNames": [name, "theirs"]}}}});
-    api(Side::West)
+    api(Side::East)
         .patch("home", &PatchParams::default(), &Patch::Merge(theirs))
         .await?;
     s.withdraw().await?;
-    s.await_gone(&s.on::<Secret>(Side::West), name).await?;
-    let west = api(Side::West).get("home").await?;
-    ensure!(secret_names(&west) == json!(["theirs"]), "{west:?}");
-    let (now, then) = (&west.data["spec"]["mirroring"], &before[1].data["spec"]["mirroring"]);
+    s.await_gone(&s.on::<Secret>(Side::East), name).await?;
+    let primary = api(Side::East).get("home").await?;
+    ensure!(secret_names(&primary) == json!(["theirs"]), "{primary:?}");
+    let (now, then) = (&primary.data["spec"]["mirroring"], &before[0].data["spec"]["mirroring"]);
     for field in ["enabled", "snapshotSchedules", "snapshotRetention"] {
         ensure!(now[field] == then[field], "{field}: {now}");
     }
