@@ -124,7 +124,7 @@ async fn no_byte_of_a_token_or_a_private_key_is_on_the_hub_in_plain() -> Result<
         s.world
             .env
             .hub()
-            .apply(&repository(&format!("manifests/profiles/{profile}.yaml")))
+            .apply_path(&repository(&format!("manifests/profiles/{profile}.yaml")))
             .await?;
         let mut parameters = json!({"namespace": s.name});
         if profile == "kube-access-token" {
