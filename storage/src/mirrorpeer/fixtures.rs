@@ -24,7 +24,7 @@ pub(super) struct Hub {
     pub(super) peers: BTreeMap<String, Arc<MirrorPeer>>,
     pub(super) peerings: BTreeMap<String, Arc<Peering>>,
     pub(super) clusters: BTreeMap<String, Cluster>,
-    pub(super) hub: Option<String>,
+    pub(super) itself: Option<String>,
     pub(super) clients: BTreeMap<String, ClientInfo>,
     pub(super) ramen: Option<(String, Record)>,
     pub(super) dr_clusters: Foreign<BTreeMap<String, Arc<DRCluster>>>,
@@ -43,8 +43,7 @@ impl Hub {
         let managed = |name: &&str| {
             let cluster = Cluster {
                 managed: true,
-                installed: true,
-                ..Cluster::default()
+                agent: Agent::Installed,
             };
             ((*name).to_owned(), cluster)
         };
@@ -52,7 +51,7 @@ impl Hub {
             peers: BTreeMap::new(),
             peerings: BTreeMap::new(),
             clusters: clusters.iter().map(managed).collect(),
-            hub: Some("local-cluster".to_owned()),
+            itself: Some("local-cluster".to_owned()),
             clients: BTreeMap::new(),
             ramen: Some(("kind: RamenConfig\n".to_owned(), Record::default())),
             dr_clusters: Foreign::Known(BTreeMap::new()),
@@ -147,7 +146,7 @@ impl Hub {
         Observed {
             others: others.map(|(_, peer)| peer.clone()).collect(),
             clusters: self.clusters.clone(),
-            hub: self.hub.clone(),
+            hub: self.itself.clone(),
             clients: self.clients.clone(),
             peerings: self.peerings.clone(),
             stores: self

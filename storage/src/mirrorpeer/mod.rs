@@ -19,7 +19,7 @@ pub use self::{
         protects_same,
     },
     ramen::{RamenDecision, StoreSeen, decide as decide_ramen},
-    seen::{Cluster, Foreign, Observed, Ramen, is_leaving, older},
+    seen::{Agent, Cluster, Foreign, Observed, Ramen, is_leaving, older},
     status::Status,
 };
 

@@ -60,17 +60,27 @@ pub enum Ramen {
     },
 }
 
+/// How our agent stands on a cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Agent {
+    /// Its addon is not there yet.
+    #[default]
+    Missing,
+    /// Its addon is not there, and must not be installed by itself.
+    OptedOut,
+    /// Its addon is there.
+    Installed,
+    /// It ran and has fallen silent.
+    Silent,
+}
+
 /// What is known about a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cluster {
     /// It is a `ManagedCluster` and not being deleted.
     pub managed: bool,
-    /// Addons must not be installed by themselves, and ours is not.
-    pub opted_out: bool,
-    /// Our addon is there.
-    pub installed: bool,
-    /// Our agent ran and has fallen silent.
-    pub silent: bool,
+    /// How our agent stands there.
+    pub agent: Agent,
 }
 
 /// Everything that concerns one `MirrorPeer`.

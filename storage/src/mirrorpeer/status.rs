@@ -16,7 +16,7 @@ use super::{
     decide::is_managed,
     mode::{self, Mode},
     plan::{Plan, PlanError, StoreUse},
-    seen::{Foreign, Observed, Ramen},
+    seen::{Agent, Foreign, Observed, Ramen},
 };
 use crate::{odf_info, ramen};
 
@@ -125,18 +125,23 @@ fn progress(seen: &Observed, plan: &Plan) -> Option<Progress> {
 fn agents(seen: &Observed, plan: &Plan) -> Option<Progress> {
     // A pair with an external Ceph and buckets of its own has nothing to hand over.
     let needed = plan.tokens.is_some() || !plan.stores.is_empty();
-    seen.clusters.iter().filter(|_| needed).find_map(|(name, cluster)| {
-        if !cluster.installed && cluster.opted_out {
-            let message = format!("cluster {name} opts out of addons: create ManagedClusterAddOn tokenexchange in namespace {name}, or remove the annotation from the ManagedCluster");
+    seen.clusters.iter().filter(|_| needed).find_map(|(name, cluster)| match cluster.agent {
+        Agent::OptedOut => {
+            let message = format!(
+                "cluster {name} opts out of addons: create ManagedClusterAddOn tokenexchange in namespace {name}, or remove the annotation from the ManagedCluster"
+            );
             Some((Configured::ManagedClusterAddonFailed, message))
-        } else if cluster.silent {
-            let message = format!("the agent of cluster {name} has fallen silent: see ManagedClusterAddOn tokenexchange in namespace {name}; what was delivered stays");
-            Some((Configured::ManagedClusterAddonFailed, message))
-        } else if !cluster.installed && seen.peerings.is_empty() {
-            Some((Configured::ConfigurationInProgress, "Configuration is in progress".to_owned()))
-        } else {
-            None
         }
+        Agent::Silent => {
+            let message = format!(
+                "the agent of cluster {name} has fallen silent: see ManagedClusterAddOn tokenexchange in namespace {name}; what was delivered stays"
+            );
+            Some((Configured::ManagedClusterAddonFailed, message))
+        }
+        Agent::Missing if seen.peerings.is_empty() => {
+            Some((Configured::ConfigurationInProgress, "Configuration is in progress".to_owned()))
+        }
+        Agent::Missing | Agent::Installed => None,
     })
 }
 

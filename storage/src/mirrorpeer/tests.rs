@@ -1,11 +1,17 @@
 //! Lives of `MirrorPeer`s on a hub in memory, from the first pass to the last.
+use std::collections::BTreeMap;
+
+use peering_api::odf::ClientInfo;
 use serde_json::json;
 
 use super::{
     fixtures::{Hub, at, standing},
     *,
 };
-use crate::names;
+use crate::{names, ramen::Record};
+
+/// Spoils something; what is then told.
+type Case = (fn(&mut Hub), &'static str, &'static str);
 
 const READY: (&str, &str) = ("Ready", "Setup is completed");
 
@@ -108,7 +114,7 @@ fn what_cannot_be_served_is_told_and_can_be_deleted() {
         ),
     ] {
         let mut hub = Hub::new(&["c1", "c2"]);
-        hub.clients.insert("c2_other".to_owned(), Default::default());
+        hub.clients.insert("c2_other".to_owned(), ClientInfo::default());
         hub.apply("mp", json!({"items": items, "manageS3": true}));
         hub.settle();
         let (phase, message, reason, said) = hub.says("mp");
@@ -284,7 +290,9 @@ fn switching_s3_off_takes_it_back_unless_a_policy_needs_it() {
 fn progress_is_told_stage_by_stage() {
     let mut hub = pair(true);
     hub.agents = false;
-    hub.clusters.values_mut().for_each(|cluster| cluster.installed = false);
+    hub.clusters
+        .values_mut()
+        .for_each(|cluster| cluster.agent = Agent::Missing);
     let decision = decide(&hub.seen("mp"));
     let status = decision.status.unwrap();
     assert_eq!(
@@ -323,7 +331,7 @@ fn progress_is_told_stage_by_stage() {
     let (_, message, _, said) = hub.says("mp");
     assert_eq!(message, "DRCluster configuration is in progress");
     assert!(said.contains("kind DRCluster"), "{said}");
-    hub.dr_clusters = Foreign::Known(Default::default());
+    hub.dr_clusters = Foreign::Known(BTreeMap::new());
     hub.settle();
     assert_eq!(phase(&hub, "mp"), READY);
 }
@@ -331,14 +339,11 @@ fn progress_is_told_stage_by_stage() {
 #[test]
 fn what_is_missing_around_it_is_a_condition() {
     let ramen = |hub: &mut Hub| hub.ramen = None;
-    let unmanaged = |hub: &mut Hub| hub.hub = None;
-    let on_the_hub = |hub: &mut Hub| hub.hub = Some("c1".to_owned());
-    let opted_out = |hub: &mut Hub| {
-        let cluster = hub.clusters.get_mut("c1").unwrap();
-        (cluster.opted_out, cluster.installed) = (true, false);
-    };
-    let silent = |hub: &mut Hub| hub.clusters.get_mut("c2").unwrap().silent = true;
-    let cases: [(fn(&mut Hub), &str, &str); 5] = [
+    let unmanaged = |hub: &mut Hub| hub.itself = None;
+    let on_the_hub = |hub: &mut Hub| hub.itself = Some("c1".to_owned());
+    let opted_out = |hub: &mut Hub| hub.clusters.get_mut("c1").unwrap().agent = Agent::OptedOut;
+    let silent = |hub: &mut Hub| hub.clusters.get_mut("c2").unwrap().agent = Agent::Silent;
+    let cases: [Case; 5] = [
         (ramen, "S3 configuration failed", "install Ramen's hub operator"),
         (unmanaged, "S3 configuration failed", "import it as local-cluster"),
         (on_the_hub, "S3 configuration failed", "on the hub itself"),
@@ -393,7 +398,7 @@ fn what_the_go_orchestrator_left_is_taken_over() {
         names::bucket("c1", "c2"),
         names::s3_secret("c1", "ns", "sc"),
     );
-    hub.ramen = Some((text.clone(), Default::default()));
+    hub.ramen = Some((text.clone(), Record::default()));
     hub.dr_cluster(json!({"apiVersion": "ramendr.openshift.io/v1alpha1", "kind": "DRCluster", "metadata": {"name": "c1",
         "ownerReferences": [{"apiVersion": "multicluster.odf.openshift.io/v1alpha1", "kind": "MirrorPeer", "name": "mp", "uid": "u", "controller": true}]},
         "spec": {"s3ProfileName": "s3profile-c1-sc", "region": "fsid", "cidrs": ["10.0.0.0/8"]}}));
@@ -442,7 +447,7 @@ fn somebody_elses_dr_cluster_is_left_alone() {
             said.contains("s3profile-c1-sc in Ramen's configuration, which DRCluster c1 uses"),
             "{said}"
         );
-        hub.dr_clusters = Foreign::Known(Default::default());
+        hub.dr_clusters = Foreign::Known(BTreeMap::new());
         hub.settle();
         assert!(hub.peers.is_empty());
     }
@@ -523,7 +528,7 @@ fn an_upgrade_of_ramen_that_resets_its_configuration_is_made_up_for() {
     let mut hub = pair(true);
     hub.settle();
     let before = hub.ramen.clone().unwrap();
-    hub.ramen = Some(("kind: RamenConfig\n".to_owned(), Default::default()));
+    hub.ramen = Some(("kind: RamenConfig\n".to_owned(), Record::default()));
     hub.settle();
     assert_eq!((hub.ramen.clone().unwrap(), phase(&hub, "mp")), (before, READY));
 }

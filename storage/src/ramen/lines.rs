@@ -308,9 +308,8 @@ fn set(text: &str, item: &Range<usize>, key: &str, value: Option<&Value>) -> Opt
             }
             // The first line of an entry holds its dash.
             (None, Some(field)) if field.lines.start != item.start => Some(lines.spliced(field.lines.clone(), &[])),
-            (None, Some(_)) => None,
             (None, None) => Some(text.to_owned()),
-            (Some(_), Some(_)) => None,
+            _ => None,
         };
     };
     if says(&lines, field).as_ref() == Some(value) {

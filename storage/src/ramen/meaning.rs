@@ -59,8 +59,8 @@ pub(super) fn with(
     if !list.iter().any(|entry| is_named(entry, name)) {
         list.push(json!({}));
     }
-    let last = list.len().saturating_sub(1);
-    let index = list.iter().position(|entry| is_named(entry, name)).unwrap_or(last);
+    let end = list.len().saturating_sub(1);
+    let index = list.iter().position(|entry| is_named(entry, name)).unwrap_or(end);
     let entry = list
         .get_mut(index)
         .and_then(Value::as_object_mut)
