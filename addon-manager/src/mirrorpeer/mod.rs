@@ -80,7 +80,7 @@ async fn pass(hub: &Hub, storage: &Storage, keys: &Queue<Key>, key: Key) -> Resu
         Key::Peer(name) => peer(hub, storage, &name).await?,
         Key::Ramen => ramen(hub, storage).await?,
         Key::Peering(peering) => {
-            for name in storage.names(|_, peer| peerings(&observe::named(hub, storage, peer)).contains(&peering)) {
+            for name in storage.names(|_, peer| peerings(&observe::named(storage, peer)).contains(&peering)) {
                 keys.add(Key::Peer(name));
             }
             keys.add(Key::Ramen);
@@ -106,7 +106,7 @@ async fn peer(hub: &Hub, storage: &Storage, name: &str) -> Result<(), MirrorPeer
     let Some(peer) = storage.peer(name) else {
         return Ok(());
     };
-    let seen = observe::of(hub, storage, peer.clone());
+    let seen = observe::of(hub, storage, &peer);
     let decision = decide(&seen);
     for change in decision.changes {
         let text = change.to_string();

@@ -16,8 +16,7 @@ use super::watches::Storage;
 use crate::peering::Hub;
 
 /// As much of a snapshot as is needed to name Peerings.
-pub(super) fn named(hub: &Hub, storage: &Storage, peer: &Arc<MirrorPeer>) -> Observed {
-    let _ = hub;
+pub(super) fn named(storage: &Storage, peer: &Arc<MirrorPeer>) -> Observed {
     Observed {
         clients: storage.clients(),
         ..Observed::new(peer.clone())
@@ -25,8 +24,8 @@ pub(super) fn named(hub: &Hub, storage: &Storage, peer: &Arc<MirrorPeer>) -> Obs
 }
 
 /// Everything that concerns one `MirrorPeer`.
-pub(super) fn of(hub: &Hub, storage: &Storage, peer: Arc<MirrorPeer>) -> Observed {
-    let mut seen = named(hub, storage, &peer);
+pub(super) fn of(hub: &Hub, storage: &Storage, peer: &Arc<MirrorPeer>) -> Observed {
+    let mut seen = named(storage, peer);
     let name = peer.name_any();
     seen.others = storage.all_peers();
     seen.others.retain(|other| other.name_any() != name);
