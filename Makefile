@@ -7,7 +7,7 @@ PROFILES := $(filter-out manifests/profiles/kustomization.yaml,$(wildcard manife
 DEMO_DIR ?= .demo
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-unit test-crash lint fmt generate controlplane demo demo-status demo-down bench bench-exchange clean
+.PHONY: help build test test-unit test-crash lint fmt generate controlplane crds demo demo-status demo-down bench bench-exchange clean
 
 help: ## Show this list.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,7 +18,10 @@ build: ## Build everything, optimised.
 controlplane: ## Build etcd, Kubernetes and Open Cluster Management from source, where they are not cached.
 	@hack/controlplane/build.sh >/dev/null
 
-test: controlplane ## Run every test, on real API servers.
+crds: ## Get the CRDs of storage operators out of their Go modules, where they are not cached.
+	@hack/crds/build.sh >/dev/null
+
+test: controlplane crds ## Run every test, on real API servers.
 	$(CARGO) build --workspace --bins --locked
 	$(CARGO) test --workspace --locked
 

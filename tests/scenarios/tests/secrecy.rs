@@ -9,7 +9,7 @@ use kube::{
 use scenarios::{Scenario, Side, objects::config_map};
 
 /// What the secret looks like as it is, and in base64 wherever it may start in what was encoded.
-fn shapes(secret: &[u8]) -> Vec<Vec<u8>> {
+pub fn shapes(secret: &[u8]) -> Vec<Vec<u8>> {
     let mut shapes = vec![secret.to_vec()];
     for offset in 0..3 {
         let encoded = BASE64_STANDARD.encode([vec![0; offset], secret.to_vec()].concat());
@@ -27,7 +27,7 @@ fn holds(haystack: &[u8], shapes: &[Vec<u8>]) -> bool {
 }
 
 /// Everything on the hub, and everything that was logged, in which one of the shapes is found.
-async fn found(s: &Scenario, shapes: &[Vec<u8>]) -> Result<Vec<String>> {
+pub async fn found(s: &Scenario, shapes: &[Vec<u8>]) -> Result<Vec<String>> {
     let env = s.world.env;
     let dump = env.hub().etcd_dump().await?;
     ensure!(dump.len() > 100, "only {} keys in the hub's etcd", dump.len());
