@@ -253,7 +253,6 @@ fn tokens(name: &str, first: &StoreKey, second: &StoreKey) -> Tokens {
 fn store(seen: &Observed, key: StoreKey) -> StoreUse {
     let users = users(seen, &key);
     let peering = key.peering();
-    let oldest = first_on(seen, &key.cluster).unwrap_or_else(|| key.clone());
     let spec = match (&seen.ramen, &seen.hub) {
         (Ramen::Known { namespace, .. }, Some(hub)) if *hub != key.cluster => {
             // The bucket that is there stays, in whatever order items are written and whoever came first.
@@ -280,11 +279,26 @@ fn store(seen: &Observed, key: StoreKey) -> StoreUse {
         _ => None,
     };
     StoreUse {
-        profile: oldest.profile(),
+        profile: profile(seen, &key),
         key,
         peering,
         spec,
     }
+}
+
+/// The entry that Ramen shall use for the cluster of a store. Ramen knows one per cluster and lets nobody change it: the one
+/// in use stays as long as anybody brings it, and then the oldest `MirrorPeer` names the next.
+fn profile(seen: &Observed, key: &StoreKey) -> String {
+    let brought = live(seen, |item| item.cluster_name == key.cluster);
+    let items = brought.iter().flat_map(|peer| &peer.spec.items);
+    let brought = items
+        .filter(|item| item.cluster_name == key.cluster)
+        .filter_map(|item| StoreKey::of(item, &seen.clients).map(|key| key.profile()));
+    let known = seen.dr_clusters.known().and_then(|known| known.get(&key.cluster));
+    let used = known.map(|cluster| cluster.spec.s3_profile_name.as_str());
+    let all: Vec<_> = brought.collect();
+    let stays = all.iter().find(|profile| Some(profile.as_str()) == used);
+    stays.or(all.first()).cloned().unwrap_or_else(|| key.profile())
 }
 
 fn legacy_bucket(peer: &MirrorPeer) -> Option<String> {
@@ -307,15 +321,6 @@ fn live(seen: &Observed, fits: impl Fn(&PeerRef) -> bool) -> Vec<&MirrorPeer> {
 /// The live `MirrorPeer`s that use a store, the oldest first.
 pub(super) fn users<'s>(seen: &'s Observed, key: &StoreKey) -> Vec<&'s MirrorPeer> {
     live(seen, |item| StoreKey::of(item, &seen.clients).as_ref() == Some(key))
-}
-
-/// The store of the oldest live `MirrorPeer` that brings one on a cluster: Ramen knows one per cluster.
-pub(super) fn first_on(seen: &Observed, cluster: &str) -> Option<StoreKey> {
-    let found = live(seen, |item| item.cluster_name == cluster);
-    let items = found.first()?.spec.items.iter();
-    items
-        .filter(|item| item.cluster_name == cluster)
-        .find_map(|item| StoreKey::of(item, &seen.clients))
 }
 
 /// The stores that the items of a `MirrorPeer` stand for, whether it manages S3 or not.

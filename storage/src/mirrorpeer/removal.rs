@@ -3,13 +3,13 @@
 use peering_api::{
     kube::ResourceExt,
     names::FORCE_LOCAL_ANNOTATION,
-    odf::{DRPolicy, FINALIZER, MirrorPeer},
+    odf::{DRCluster, DRPolicy, FINALIZER, MirrorPeer},
     peering::reasons::Deleted,
 };
 
 use super::{
     decide::{Change, Decision, is_managed, is_ours},
-    plan::{StoreKey, first_on, protects_same, stores, users},
+    plan::{StoreKey, protects_same, stores, users},
     seen::{Foreign, Observed, Ramen, is_leaving},
     status,
 };
@@ -119,7 +119,9 @@ fn store(seen: &Observed, key: &StoreKey, taking: &mut Taking) {
         Foreign::Missing => {}
         Foreign::Known(clusters) => {
             let known = clusters.get(&key.cluster).filter(|cluster| is_managed(cluster));
-            if let Some(cluster) = known.filter(|_| first_on(seen, &key.cluster).is_none()) {
+            // One that uses another store is somebody else's; it is made anew if this one has to go from under it.
+            let uses = |cluster: &&std::sync::Arc<DRCluster>| cluster.spec.s3_profile_name == key.profile();
+            if let Some(cluster) = known.filter(uses) {
                 let delete = (!is_leaving(cluster.as_ref())).then(|| Change::DeleteDRCluster(cluster.clone()));
                 taking.changes.extend(delete);
                 taking.waiting.push(format!("DRCluster {}", key.cluster));

@@ -554,3 +554,24 @@ fn a_peering_that_users_pause_or_that_is_leaving_is_not_fought_over() {
     hub.settle();
     assert!(hub.peerings[&name].metadata.deletion_timestamp.is_none());
 }
+
+#[test]
+fn ramen_uses_one_store_per_cluster_and_it_is_not_changed_under_it() {
+    let mut hub = Hub::new(&["c1", "c2", "c3"]);
+    hub.peer("a", ["c1", "c2"], true);
+    hub.settle();
+    let other =
+        |cluster: &str| json!({"clusterName": cluster, "storageClusterRef": {"name": "second", "namespace": "ns"}});
+    hub.apply("b", json!({"items": [other("c1"), other("c3")], "manageS3": true}));
+    hub.settle();
+    assert_eq!((phase(&hub, "a"), phase(&hub, "b")), (READY, READY));
+    assert_eq!(hub.profile_of("c1").as_deref(), Some("s3profile-c1-sc"));
+    hub.news();
+    hub.delete("a");
+    hub.settle();
+    assert!(!hub.peers.contains_key("a"));
+    // It cannot be changed, so it is made anew.
+    assert!(hub.news().contains("delete DRCluster c1"));
+    assert_eq!(hub.profile_of("c1").as_deref(), Some("s3profile-c1-second"));
+    assert_eq!(phase(&hub, "b"), READY);
+}

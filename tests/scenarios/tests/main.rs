@@ -9,6 +9,7 @@ mod framework;
 mod handover;
 mod hub;
 mod identity;
+mod mirrorpeer;
 mod probes;
 mod removal;
 mod rights;
