@@ -10,7 +10,8 @@ use std::{sync::Arc, time::Duration};
 use addon_framework::runtime::{Outcome, Queue, RunOptions, run};
 use kube::ResourceExt;
 use storage::{
-    mirrorpeer::{concerned, decide, decide_ramen, peerings},
+    classes::decide_works,
+    mirrorpeer::{Foreign, concerned, decide, decide_ramen, peerings},
     ramen::RamenError,
 };
 use thiserror::Error;
@@ -38,6 +39,8 @@ pub(crate) enum Key {
     All,
     /// Ramen's configuration.
     Ramen,
+    /// The replication classes of a cluster.
+    Classes(String),
 }
 
 /// Why a pass failed. It is tried again with a growing delay.
@@ -56,6 +59,16 @@ pub(crate) enum MirrorPeerError {
     /// Ramen's configuration could not be written.
     #[error("Ramen's configuration could not be written")]
     Ramen(#[source] Box<kube::Error>),
+    /// The work with a cluster's replication classes could not be written.
+    #[error("{change} of cluster {cluster} could not be written")]
+    Classes {
+        /// The cluster.
+        cluster: String,
+        /// What.
+        change: String,
+        /// Why.
+        source: Box<kube::Error>,
+    },
 }
 
 /// Runs the controller until the token is cancelled.
@@ -79,6 +92,7 @@ async fn pass(hub: &Hub, storage: &Storage, keys: &Queue<Key>, key: Key) -> Resu
     match key {
         Key::Peer(name) => peer(hub, storage, &name).await?,
         Key::Ramen => ramen(hub, storage).await?,
+        Key::Classes(cluster) => classes(hub, storage, &cluster).await?,
         Key::Peering(peering) => {
             for name in storage.names(|_, peer| peerings(&observe::named(storage, peer)).contains(&peering)) {
                 keys.add(Key::Peer(name));
@@ -90,10 +104,14 @@ async fn pass(hub: &Hub, storage: &Storage, keys: &Queue<Key>, key: Key) -> Resu
                 keys.add(Key::Peer(name));
             }
             keys.add(Key::Ramen);
+            keys.add(Key::Classes(cluster));
         }
         Key::All => {
             for name in storage.names(|_, _| true) {
                 keys.add(Key::Peer(name));
+            }
+            for cluster in storage.clusters() {
+                keys.add(Key::Classes(cluster));
             }
             keys.add(Key::Ramen);
         }
@@ -159,4 +177,27 @@ async fn ramen(hub: &Hub, storage: &Storage) -> Result<(), MirrorPeerError> {
             Ok(())
         }
     }
+}
+
+/// One pass over the replication classes of a cluster: one work for all policies.
+async fn classes(hub: &Hub, storage: &Storage, cluster: &str) -> Result<(), MirrorPeerError> {
+    // Before it is known which policies there are, nothing is known to be superfluous.
+    let policies = storage.dr_policies();
+    if policies == Foreign::Pending || !hub.cluster(cluster).managed {
+        return Ok(());
+    }
+    let works = storage.works(cluster);
+    let policies = policies.known().cloned().unwrap_or_default();
+    let changes = decide_works(cluster, &policies, &storage.all_peers(), &storage.clients(), &works);
+    for change in changes {
+        let text = change.to_string();
+        let failed = |source| MirrorPeerError::Classes {
+            cluster: cluster.to_owned(),
+            change: text.clone(),
+            source: Box::new(source),
+        };
+        write::work(hub, storage, cluster, change).await.map_err(failed)?;
+        tracing::info!(cluster, change = text, "wrote");
+    }
+    Ok(())
 }

@@ -10,7 +10,10 @@ use futures::FutureExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Resource, ResourceExt};
 use kube_runtime::watcher;
-use peering_api::odf::{ClientInfo, DRCluster, DRPolicy, MirrorPeer, RAMEN_CONFIG_MAP};
+use peering_api::{
+    ocm::ManifestWork,
+    odf::{CREATED_BY, CREATED_BY_LABEL, ClientInfo, DRCluster, DRPolicy, MirrorPeer, RAMEN_CONFIG_MAP},
+};
 use serde::de::DeserializeOwned;
 use storage::{mirrorpeer::Foreign, odf_info};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -65,6 +68,7 @@ pub(crate) struct Storage {
     dr_policies: Kind<DRPolicy>,
     pub(super) ramen: Kind<ConfigMap>,
     clients: Kind<ConfigMap>,
+    pub(super) works: Kind<ManifestWork>,
 }
 
 /// What every watch is started with.
@@ -167,6 +171,11 @@ impl Storage {
             }),
             ramen: starter.named("ramen-configuration", RAMEN_CONFIG_MAP, Key::All),
             clients: starter.named("odf-client-info", CLIENT_INFO, Key::All),
+            works: starter.kind(
+                "storage-works",
+                all().labels(&format!("{CREATED_BY_LABEL}={CREATED_BY}")),
+                |work: &ManifestWork, queue| queue.add(Key::Classes(work.namespace().unwrap_or_default())),
+            ),
         })
     }
 
@@ -177,6 +186,7 @@ impl Storage {
         self.dr_policies.settled().await;
         self.ramen.settled().await;
         self.clients.settled().await;
+        self.works.settled().await;
     }
 
     /// All `MirrorPeer`s.
@@ -216,6 +226,23 @@ impl Storage {
     /// The `ConfigMap`s with Ramen's configuration.
     pub(super) fn ramen(&self) -> Foreign<Vec<Arc<ConfigMap>>> {
         self.ramen.seen()
+    }
+
+    /// The works for a cluster that were made for storage, by us or by the Go orchestrator.
+    pub(super) fn works(&self, cluster: &str) -> Vec<Arc<ManifestWork>> {
+        let mut all = self.works.all();
+        all.retain(|work| work.namespace().as_deref() == Some(cluster));
+        all
+    }
+
+    /// The clusters that `MirrorPeer`s name, and those which have works.
+    pub(super) fn clusters(&self) -> BTreeSet<String> {
+        let peers = self.all_peers();
+        let items = peers.iter().flat_map(|peer| &peer.spec.items);
+        let named = items.map(|item| item.cluster_name.clone());
+        named
+            .chain(self.works.all().iter().filter_map(|work| work.namespace()))
+            .collect()
     }
 
     /// What clients and providers there are, by key of `odf-client-info`. What cannot be read is left out.

@@ -11,6 +11,10 @@ use kube::{
 };
 use peering_api::{
     names::FORCE_LOCAL_ANNOTATION,
+    ocm::{
+        ManifestWork,
+        work::{ManifestWorkSpec, Workload},
+    },
     odf::{
         BACKUP_LABEL, BACKUP_RESOURCE, CREATED_BY, CREATED_BY_LABEL, DRCluster, FINALIZER, MirrorPeer,
         RAMEN_CONFIG_KEY, SPOKE_FINALIZER_SUFFIX,
@@ -19,6 +23,7 @@ use peering_api::{
 };
 use serde_json::{Map, Value, json};
 use storage::{
+    classes::{self, WorkChange},
     mirrorpeer::{Change, RamenDecision, Status},
     ramen::Record,
 };
@@ -74,6 +79,25 @@ pub(super) async fn change(hub: &Hub, storage: &Storage, peer: &MirrorPeer, chan
             storage.dr_clusters.recent.wrote(patched);
         }
         Change::DeleteDRCluster(cluster) => drop(request::delete(&clusters, cluster.as_ref()).await?),
+    }
+    Ok(())
+}
+
+/// Carries out one change of a cluster's replication classes.
+pub(super) async fn work(hub: &Hub, storage: &Storage, cluster: &str, change: WorkChange) -> Result<(), kube::Error> {
+    let api = Api::<ManifestWork>::namespaced(hub.client.clone(), cluster);
+    match change {
+        WorkChange::Apply(manifests) => {
+            let spec = ManifestWorkSpec {
+                workload: Workload { manifests },
+                ..ManifestWorkSpec::default()
+            };
+            let mut work = ManifestWork::new(classes::WORK, spec);
+            work.metadata.labels = Some([(CREATED_BY_LABEL.to_owned(), CREATED_BY.to_owned())].into());
+            let written = request::apply(&api, classes::WORK, MANAGER, &work).await?;
+            storage.works.recent.wrote(written);
+        }
+        WorkChange::Delete(work) => drop(request::delete(&api, work.as_ref()).await?),
     }
     Ok(())
 }

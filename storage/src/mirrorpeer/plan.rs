@@ -60,7 +60,8 @@ pub struct StoreKey {
 
 impl StoreKey {
     /// The store of an item; `None` where its namespace is not known.
-    pub(super) fn of(item: &PeerRef, clients: &BTreeMap<String, ClientInfo>) -> Option<Self> {
+    #[must_use]
+    pub fn of(item: &PeerRef, clients: &BTreeMap<String, ClientInfo>) -> Option<Self> {
         let known = clients.get(&mode::key(item));
         let told = known.map(|client| client.provider_info.namespaced_name.namespace.as_str());
         let namespace = mode::namespace(item).or(told.filter(|namespace| !namespace.is_empty()))?;
