@@ -1,7 +1,7 @@
 //! `docs/mirrorpeer-parity.md` names every row of upstream's lists, and no test that is not there.
 use std::{
     collections::BTreeSet,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -12,8 +12,8 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn page() -> String {
-    fs::read_to_string(root().join("docs/mirrorpeer-parity.md")).unwrap()
+fn page() -> io::Result<String> {
+    fs::read_to_string(root().join("docs/mirrorpeer-parity.md"))
 }
 
 /// The rows that a cell such as `U05–U08, U12` names.
@@ -28,8 +28,8 @@ fn rows(cell: &str, letter: &str) -> Option<Vec<u32>> {
 }
 
 #[test]
-fn every_row_is_there_once() {
-    let page = page();
+fn every_row_is_there_once() -> io::Result<()> {
+    let page = page()?;
     let cells: Vec<_> = page
         .lines()
         .filter_map(|line| line.strip_prefix("| ")?.split(" | ").next())
@@ -39,22 +39,24 @@ fn every_row_is_there_once() {
         seen.sort_unstable();
         assert_eq!(seen, (1..=count).collect::<Vec<_>>(), "rows {letter:?}");
     }
+    Ok(())
 }
 
-fn sources(directory: &Path, all: &mut String) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
+fn sources(directory: &Path, all: &mut String) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
         if path.is_dir() {
-            sources(&path, all);
+            sources(&path, all)?;
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            all.push_str(&fs::read_to_string(path).unwrap());
+            all.push_str(&fs::read_to_string(path)?);
         }
     }
+    Ok(())
 }
 
 #[test]
-fn every_test_that_is_named_exists() {
-    let page = page();
+fn every_test_that_is_named_exists() -> io::Result<()> {
+    let page = page()?;
     let quoted = page.split('`').skip(1).step_by(2);
     let is_test = |text: &&str| {
         text.matches('_').count() >= 2
@@ -74,18 +76,19 @@ fn every_test_that_is_named_exists() {
         "addon-agent",
         "tests",
     ] {
-        sources(&root().join(directory), &mut code);
+        sources(&root().join(directory), &mut code)?;
     }
     let missing: Vec<_> = named
         .iter()
         .filter(|name| !code.contains(&format!("fn {name}(")))
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
+    Ok(())
 }
 
 #[test]
-fn every_file_that_is_named_exists() {
-    let page = page();
+fn every_file_that_is_named_exists() -> io::Result<()> {
+    let page = page()?;
     let files = page
         .split('`')
         .skip(1)
@@ -95,4 +98,5 @@ fn every_file_that_is_named_exists() {
         .filter(|file| !file.starts_with("red-hat-storage/") && !root().join(file).exists())
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
+    Ok(())
 }
