@@ -25,14 +25,17 @@ files=(
 # The module's own Go is used: no other toolchain is downloaded behind the user's back, and no go.work above interferes.
 export GOTOOLCHAIN=local GOWORK=off GOFLAGS=-mod=readonly
 
-# Prints the directory of a module, whose zip is downloaded and must be the one that go.sum names.
+# Prints the directory of a module, whose zip is downloaded and must be the one that go.sum names. Go itself would add to
+# go.sum what is missing there.
 directory_of() {
-  local module=$1 version answer sum
+  local module=$1 version expected answer sum
   version=$(sed -n "s#^\t$module \(v[^ ]*\)\$#\1#p" "$here/go.mod")
   [[ -n $version ]] || fail "go.mod does not require $module."
+  expected=$(sed -n "s#^$module $version \(h1:.*\)\$#\1#p" "$here/go.sum")
+  [[ -n $expected ]] || fail "go.sum does not have $module $version."
   answer=$(cd "$here" && go mod download -json "$module@$version") || fail "$module $version cannot be downloaded: $answer"
   sum=$(sed -n 's/^\t"Sum": "\(.*\)",*$/\1/p' <<<"$answer")
-  grep -qxF "$module $version $sum" "$here/go.sum" || fail "go.sum does not have $module $version $sum."
+  [[ $sum == "$expected" ]] || fail "$module $version has the sum $sum, go.sum says $expected."
   sed -n 's/^\t"Dir": "\(.*\)",*$/\1/p' <<<"$answer"
 }
 

@@ -401,7 +401,7 @@ async fn two_peerings_for_two_pools_of_the_same_clusters_do_not_disturb_each_oth
     s.until("both Peerings to be ready", || async {
         for name in [&s.name, &other] {
             let status = s.peerings().get(name).await?.status.unwrap_or_default();
-            if !condition(&status.conditions, "Ready").is_some_and(|ready| ready.status == "True") {
+            if condition(&status.conditions, "Ready").is_none_or(|ready| ready.status != "True") {
                 return Ok(None);
             }
         }
