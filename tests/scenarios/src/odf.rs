@@ -1,4 +1,4 @@
-//! A stand-in for a storage cluster of OpenShift Data Foundation in converged mode, as far as `MirrorPeer`s see it. What it
+//! A stand-in for a storage cluster of `OpenShift` Data Foundation in converged mode, as far as `MirrorPeer`s see it. What it
 //! does is what the feature map of the Go orchestrator says of the operators (sections in brackets):
 //!
 //! * Rook makes Secret `cluster-peer-token-<storage cluster>-cephcluster` of type `kubernetes.io/rook`, owned by the
@@ -36,7 +36,7 @@ const CRDS: [&str; 3] = [
     "cephclusters.ceph.rook.io",
     "objectbucketclaims.objectbucket.io",
 ];
-/// Where OpenShift keeps the certificates of its ingress.
+/// Where `OpenShift` keeps the certificates of its ingress.
 const INGRESS: (&str, &str) = ("openshift-config-managed", "default-ingress-cert");
 
 /// An endpoint of buckets, with the CA of its cluster.
@@ -214,6 +214,15 @@ impl Odf {
     pub async fn mirroring(&self) -> Result<Value> {
         let api = kind(&self.client, &self.namespace, "ocs.openshift.io/v1", "StorageCluster");
         Ok(api.get(STORAGE_CLUSTER).await?.data["spec"]["mirroring"].clone())
+    }
+
+    /// Mirroring is switched on with a peer, as the Go orchestrator's agent did.
+    pub async fn mirror(&self, secret: &str) -> Result<()> {
+        let api = kind(&self.client, &self.namespace, "ocs.openshift.io/v1", "StorageCluster");
+        let patch = json!({"spec": {"mirroring": {"enabled": true, "peerSecretNames": ["by-hand", secret]}}});
+        api.patch(STORAGE_CLUSTER, &PatchParams::default(), &Patch::Merge(patch))
+            .await?;
+        Ok(())
     }
 
     /// The mons fail over: Rook makes another token.

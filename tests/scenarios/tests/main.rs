@@ -10,6 +10,8 @@ mod handover;
 mod hub;
 mod identity;
 mod mirrorpeer;
+mod mirrorpeer_classes;
+mod mirrorpeer_upgrade;
 mod probes;
 mod removal;
 mod rights;

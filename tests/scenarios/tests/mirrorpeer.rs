@@ -9,7 +9,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, ResourceExt,
-    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use peering_api::{
     names::{FORCE_LOCAL_ANNOTATION, LINK_LABEL},
@@ -30,11 +30,11 @@ use serde_json::{Value, json};
 use storage::{names, ramen};
 
 /// Namespace of Ramen's hub operator.
-const RAMEN: &str = "ramen-system";
-const BOTH: [Side; 2] = [Side::East, Side::West];
+pub(super) const RAMEN: &str = "ramen-system";
+pub(super) const BOTH: [Side; 2] = [Side::East, Side::West];
 
 /// What Ramen and its users have written.
-const CONFIG: &str = "\
+pub(super) const CONFIG: &str = "\
 apiVersion: ramendr.openshift.io/v1alpha1
 kind: RamenConfig
 ramenControllerType: dr-hub # this is the hub
@@ -51,14 +51,14 @@ drClusterOperator:
 ";
 
 /// Two storage clusters, and Ramen on the hub.
-struct Site {
-    s: Scenario,
-    east: Odf,
-    west: Odf,
+pub(super) struct Site {
+    pub(super) s: Scenario,
+    pub(super) east: Odf,
+    pub(super) west: Odf,
 }
 
 impl Site {
-    async fn new(name: &str) -> Result<Self> {
+    pub(super) async fn new(name: &str) -> Result<Self> {
         let s = Scenario::alone(name).await?;
         odf::profiles(&s).await?;
         let site = Self {
@@ -70,7 +70,7 @@ impl Site {
         Ok(site)
     }
 
-    async fn install_ramen(&self) -> Result<()> {
+    pub(super) async fn install_ramen(&self) -> Result<()> {
         let hub = self.s.world.env.hub();
         hub.apply_path(&repository("tests/scenarios/crds/ramen.yaml")).await?;
         hub.apply_text(&format!(
@@ -81,7 +81,7 @@ impl Site {
     }
 
     /// As Ramen's installation and its upgrades do.
-    async fn reset_ramen(&self) -> Result<()> {
+    pub(super) async fn reset_ramen(&self) -> Result<()> {
         put(
             &self.ramen(),
             config_map(RAMEN_CONFIG_MAP, &[(RAMEN_CONFIG_KEY, CONFIG)]),
@@ -89,38 +89,38 @@ impl Site {
         .await
     }
 
-    fn odf(&self, side: Side) -> &Odf {
+    pub(super) fn odf(&self, side: Side) -> &Odf {
         match side {
             Side::East => &self.east,
             Side::West => &self.west,
         }
     }
 
-    fn ramen(&self) -> Api<ConfigMap> {
+    pub(super) fn ramen(&self) -> Api<ConfigMap> {
         Api::namespaced(self.s.hub.clone(), RAMEN)
     }
 
-    async fn ramen_text(&self) -> Result<String> {
+    pub(super) async fn ramen_text(&self) -> Result<String> {
         let map = self.ramen().get(RAMEN_CONFIG_MAP).await?;
         map.data.context("no data")?.remove(RAMEN_CONFIG_KEY).context("no key")
     }
 
-    fn peers(&self) -> Api<MirrorPeer> {
+    pub(super) fn peers(&self) -> Api<MirrorPeer> {
         Api::all(self.s.hub.clone())
     }
 
-    fn clusters(&self) -> Api<DRCluster> {
+    pub(super) fn clusters(&self) -> Api<DRCluster> {
         Api::all(self.s.hub.clone())
     }
 
-    fn spec(&self, clusters: [&str; 2], manage_s3: bool) -> Value {
+    pub(super) fn spec(&self, clusters: [&str; 2], manage_s3: bool) -> Value {
         let items = clusters.map(|cluster| {
             json!({"clusterName": cluster, "storageClusterRef": {"name": STORAGE_CLUSTER, "namespace": self.s.name}})
         });
         json!({"type": "async", "items": items, "manageS3": manage_s3})
     }
 
-    async fn apply(&self, name: &str, spec: &Value) -> Result<MirrorPeer> {
+    pub(super) async fn apply(&self, name: &str, spec: &Value) -> Result<MirrorPeer> {
         let peer = json!({"apiVersion": "multicluster.odf.openshift.io/v1alpha1", "kind": "MirrorPeer",
             "metadata": {"name": name}, "spec": spec});
         let params = PatchParams::apply("scenario").force();
@@ -128,7 +128,7 @@ impl Site {
     }
 
     /// Waits for a phase and a message, as scripts do, and returns the status.
-    async fn await_phase(&self, name: &str, phase: &str, message: &str) -> Result<MirrorPeerStatus> {
+    pub(super) async fn await_phase(&self, name: &str, phase: &str, message: &str) -> Result<MirrorPeerStatus> {
         let (api, what) = (self.peers(), format!("MirrorPeer {name} to be {phase}, {message:?}"));
         self.s
             .until(&what, || async {
@@ -144,21 +144,21 @@ impl Site {
             .map_err(|error| error.context(format!("MirrorPeer {name}")))
     }
 
-    async fn await_ready(&self, name: &str) -> Result<MirrorPeerStatus> {
+    pub(super) async fn await_ready(&self, name: &str) -> Result<MirrorPeerStatus> {
         self.await_phase(name, "Ready", "Setup is completed").await
     }
 
     /// The Secret with the credentials of a side's bucket, on the hub.
-    fn credentials(&self, side: Side) -> String {
+    pub(super) fn credentials(&self, side: Side) -> String {
         names::s3_secret(side.cluster(), &self.s.name, STORAGE_CLUSTER)
     }
 
     /// The Secret with the token of a side, on the other one.
-    fn received(&self, from: Side) -> String {
+    pub(super) fn received(&self, from: Side) -> String {
         names::peer_secret(from.cluster(), &self.s.name, STORAGE_CLUSTER)
     }
 
-    async fn await_data(&self, api: &Api<Secret>, name: &str, key: &str, value: &str) -> Result<()> {
+    pub(super) async fn await_data(&self, api: &Api<Secret>, name: &str, key: &str, value: &str) -> Result<()> {
         let what = format!("{key} of Secret {name} to be {value:?}");
         self.s
             .until(&what, || async {
@@ -170,7 +170,7 @@ impl Site {
             .await
     }
 
-    async fn await_entries(&self, bucket: &str) -> Result<()> {
+    pub(super) async fn await_entries(&self, bucket: &str) -> Result<()> {
         for side in BOTH {
             let name = names::s3_profile(side.cluster(), STORAGE_CLUSTER);
             let url = odf::url(side).await?;
@@ -189,13 +189,13 @@ impl Site {
         Ok(())
     }
 
-    async fn delete(&self, name: &str) -> Result<()> {
+    pub(super) async fn delete(&self, name: &str) -> Result<()> {
         self.peers().delete(name, &DeleteParams::default()).await?;
         self.s.await_gone(&self.peers(), name).await
     }
 
     /// Waits until nothing of ours is left on the hub and on the clusters, and everything of others is.
-    async fn await_nothing_left(&self) -> Result<()> {
+    pub(super) async fn await_nothing_left(&self) -> Result<()> {
         ensure!(self.ramen_text().await? == CONFIG, "{}", self.ramen_text().await?);
         let map = self.ramen().get(RAMEN_CONFIG_MAP).await?;
         ensure!(!map.annotations().contains_key(ramen::Record::ANNOTATION), "{map:?}");
@@ -369,10 +369,10 @@ async fn at_rest_and_at_a_restart_nothing_is_written() -> Result<()> {
     node.await_restart(MANAGER_NAMESPACE, "addon-manager", &manager, SOON)
         .await?;
     // What follows shows that it works: an annotation that is none of its business, and a change that is.
-    let note = json!({"metadata": {"annotations": {"somebody": "was here"}}});
+    let remark = json!({"metadata": {"annotations": {"somebody": "was here"}}});
     let annotated = site
         .ramen()
-        .patch(RAMEN_CONFIG_MAP, &PatchParams::default(), &Patch::Merge(note))
+        .patch(RAMEN_CONFIG_MAP, &PatchParams::default(), &Patch::Merge(remark))
         .await?;
     let bucket = names::bucket("cluster1", "cluster2");
     site.east.rotate(&bucket).await?;
@@ -568,84 +568,4 @@ async fn what_cannot_be_written_is_refused_at_once() -> Result<()> {
     .await?;
     peers.delete("mirror-rules", &DeleteParams::default()).await?;
     site.await_gone(&peers, "mirror-rules").await
-}
-
-/// The `VolumeReplicationClass`es of a side.
-fn classes(s: &Scenario, side: Side) -> Api<DynamicObject> {
-    let kind = GroupVersionKind::gvk("replication.storage.openshift.io", "v1alpha1", "VolumeReplicationClass");
-    Api::all_with(
-        s.client(side),
-        &ApiResource::from_gvk_with_plural(&kind, "volumereplicationclasses"),
-    )
-}
-
-#[tokio::test]
-async fn policies_with_one_interval_share_a_replication_class() -> Result<()> {
-    let site = Site::new("mirror-classes").await?;
-    let s = &site.s;
-    for side in BOTH {
-        let cluster = s.world.env.spoke(side.cluster())?;
-        cluster
-            .apply_crd("volumereplicationclasses.replication.storage.openshift.io")
-            .await?;
-    }
-    let policies: Api<DRPolicy> = Api::all(s.hub.clone());
-    let create = |name: &'static str, interval: &'static str, labels: Value| {
-        let policies = policies.clone();
-        async move {
-            let policy = json!({"apiVersion": "ramendr.openshift.io/v1alpha1", "kind": "DRPolicy", "metadata": {"name": name},
-                "spec": {"drClusters": ["cluster1", "cluster2"], "schedulingInterval": interval,
-                    "replicationClassSelector": {"matchLabels": labels}}});
-            policies
-                .create(&PostParams::default(), &serde_json::from_value(policy)?)
-                .await?;
-            Ok::<_, anyhow::Error>(())
-        }
-    };
-    let await_class = |side: Side, name: String| async move {
-        let api = classes(s, side);
-        let what = format!("class {name} on {}", side.cluster());
-        s.until(&what, || async { Ok(api.get_opt(&name).await?) }).await
-    };
-    // The policy may be there before the pair is.
-    create("first", "5m", json!({})).await?;
-    site.apply("mirror-classes", &site.spec(["cluster1", "cluster2"], false))
-        .await?;
-    let name = names::replication_class("5m", false);
-    let mut uids = Vec::new();
-    for side in BOTH {
-        let class = await_class(side, name.clone()).await?;
-        let (spec, provisioner) = (&class.data["spec"], format!("{}.rbd.csi.ceph.com", s.name));
-        ensure!(spec["provisioner"] == provisioner.as_str(), "{spec}");
-        ensure!(spec["parameters"]["schedulingInterval"] == "5m", "{spec}");
-        uids.push(class.uid());
-    }
-    create("second", "5m", json!({})).await?;
-    policies.delete("first", &DeleteParams::default()).await?;
-    // What comes after shows that the deletion has been looked at.
-    create(
-        "third",
-        "5m",
-        json!({"replication.storage.openshift.io/flatten-mode": "force"}),
-    )
-    .await?;
-    for (side, uid) in BOTH.into_iter().zip(uids) {
-        await_class(side, names::replication_class("5m", true)).await?;
-        ensure!(
-            await_class(side, name.clone()).await?.uid() == uid,
-            "the class was made anew"
-        );
-    }
-    for policy in ["second", "third"] {
-        policies.delete(policy, &DeleteParams::default()).await?;
-    }
-    for side in BOTH {
-        let api = classes(s, side);
-        s.until("the classes to be gone", || async {
-            Ok(api.list(&ListParams::default()).await?.items.is_empty().then_some(()))
-        })
-        .await?;
-    }
-    site.delete("mirror-classes").await?;
-    site.await_nothing_left().await
 }
