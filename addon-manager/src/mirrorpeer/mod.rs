@@ -11,7 +11,7 @@ use addon_framework::runtime::{Outcome, Queue, RunOptions, run};
 use kube::ResourceExt;
 use storage::{
     classes::decide_works,
-    mirrorpeer::{Foreign, concerned, decide, decide_ramen, peerings},
+    mirrorpeer::{Foreign, concerned, decide, decide_ramen, is_leaving, peerings},
     ramen::RamenError,
 };
 use thiserror::Error;
@@ -56,6 +56,9 @@ pub(crate) enum MirrorPeerError {
         /// Why.
         source: Box<kube::Error>,
     },
+    /// It is not known what of Ramen there is.
+    #[error("Ramen's objects could not be listed before a MirrorPeer goes")]
+    Unconfirmed(#[source] Box<kube::Error>),
     /// Ramen's configuration could not be written.
     #[error("Ramen's configuration could not be written")]
     Ramen(#[source] Box<kube::Error>),
@@ -124,7 +127,11 @@ async fn peer(hub: &Hub, storage: &Storage, name: &str) -> Result<(), MirrorPeer
     let Some(peer) = storage.peer(name) else {
         return Ok(());
     };
-    let seen = observe::of(hub, storage, &peer);
+    let mut seen = observe::of(hub, storage, &peer);
+    if is_leaving(peer.as_ref()) {
+        let confirmed = observe::confirm(hub, &mut seen).await;
+        confirmed.map_err(|source| MirrorPeerError::Unconfirmed(Box::new(source)))?;
+    }
     let decision = decide(&seen);
     for change in decision.changes {
         let text = change.to_string();

@@ -1,9 +1,9 @@
 //! Snapshots: what the crate `storage` decides on.
 use std::{collections::BTreeMap, sync::Arc};
 
-use kube::ResourceExt;
+use kube::{Api, ResourceExt, api::ListParams};
 use peering_api::{
-    odf::{MirrorPeer, RAMEN_CONFIG_KEY},
+    odf::{DRCluster, DRPolicy, MirrorPeer, RAMEN_CONFIG_KEY},
     peering::{PeerExport, is_true, reasons},
 };
 use storage::{
@@ -46,6 +46,30 @@ pub(super) fn of(hub: &Hub, storage: &Storage, peer: &Arc<MirrorPeer>) -> Observ
     seen.dr_clusters = storage.dr_clusters();
     seen.dr_policies = storage.dr_policies();
     seen
+}
+
+/// Asks the hub what of Ramen there is, before anything is taken back.
+///
+/// A watch of a kind that was missing looks again after half a minute at most. A policy that was made meanwhile must hold a
+/// deletion up all the same, as must one that was made a moment ago.
+pub(super) async fn confirm(hub: &Hub, seen: &mut Observed) -> Result<(), kube::Error> {
+    seen.dr_policies = listed(Api::<DRPolicy>::all(hub.client.clone())).await?;
+    seen.dr_clusters = match listed(Api::<DRCluster>::all(hub.client.clone())).await? {
+        Foreign::Known(all) => Foreign::Known(all.into_iter().map(|cluster| (cluster.name_any(), cluster)).collect()),
+        Foreign::Pending | Foreign::Missing => Foreign::Missing,
+    };
+    Ok(())
+}
+
+async fn listed<K>(api: Api<K>) -> Result<Foreign<Vec<Arc<K>>>, kube::Error>
+where
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    match api.list(&ListParams::default()).await {
+        Ok(list) => Ok(Foreign::Known(list.items.into_iter().map(Arc::new).collect())),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Foreign::Missing),
+        Err(error) => Err(error),
+    }
 }
 
 fn cluster(hub: &Hub, name: &str) -> Cluster {

@@ -227,25 +227,27 @@ fn parameters(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.collect()
 }
 
+/// Names of Secrets by the cluster that they come from, as profiles take them.
+fn by_cluster<'n>(names: impl IntoIterator<Item = (&'n StoreKey, String)>) -> String {
+    let map: BTreeMap<_, _> = names.into_iter().map(|(key, name)| (&key.cluster, name)).collect();
+    // A map of strings always serialises.
+    serde_json::to_string(&map).unwrap_or_default()
+}
+
 fn tokens(name: &str, first: &StoreKey, second: &StoreKey) -> Tokens {
-    // What a member receives is named after the other one, as the Go orchestrator did.
-    let member = |own: &StoreKey, other: &StoreKey| Member {
-        cluster: own.cluster.clone(),
-        parameters: parameters(&[
-            ("namespace", &own.namespace),
-            ("storageCluster", &own.name),
-            (
-                "peerSecret",
-                &names::peer_secret(&other.cluster, &other.namespace, &other.name),
-            ),
-        ]),
+    let member = |key: &StoreKey| Member {
+        cluster: key.cluster.clone(),
+        parameters: parameters(&[("namespace", &key.namespace), ("storageCluster", &key.name)]),
         ..Member::default()
     };
+    // What a member receives is named after the other one, as the Go orchestrator did.
+    let secrets = [first, second].map(|key| (key, names::peer_secret(&key.cluster, &key.namespace, &key.name)));
     Tokens {
         peering: names::token_peering(name),
         spec: PeeringSpec {
             profile: CONVERGED_PROFILE.to_owned(),
-            members: vec![member(first, second), member(second, first)],
+            members: vec![member(first), member(second)],
+            parameters: parameters(&[("peerSecrets", &by_cluster(secrets))]),
             ..PeeringSpec::default()
         },
     }
@@ -271,7 +273,7 @@ fn store(seen: &Observed, key: StoreKey) -> StoreUse {
                 parameters: parameters(&[
                     ("namespace", &key.namespace),
                     ("bucket", &bucket),
-                    ("secret", &key.secret()),
+                    ("secrets", &by_cluster([(&key, key.secret())])),
                     ("hubNamespace", namespace),
                 ]),
                 ..PeeringSpec::default()
