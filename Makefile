@@ -27,7 +27,7 @@ test: controlplane crds ## Run every test, on real API servers.
 	$(CARGO) test --locked -p scenarios --test crash -- --nocapture
 
 test-unit: ## Run the tests that need no API server.
-	$(CARGO) test --locked -p peering-api -p exchange -p addon-framework -p addon-manager -p addon-agent -p exposition
+	$(CARGO) test --locked -p peering-api -p exchange -p storage -p addon-framework -p addon-manager -p addon-agent -p exposition
 
 test-crash: controlplane ## Only the table of crashes after every write, and of every other fault at each.
 	$(CARGO) build --workspace --bins --locked

@@ -1,4 +1,4 @@
-//! Wires the manager together: watches, four controllers, the addon framework, and the endpoint for probes and metrics.
+//! Wires the manager together: watches, five controllers, the addon framework, and the endpoint for probes and metrics.
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use addon_framework::{
@@ -13,7 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     addon::TokenExchange,
-    member,
+    member, mirrorpeer,
     peering::{self, Hub, Queues},
     profile,
 };
@@ -45,10 +45,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         profiles: Queue::new(),
         members: Queue::new(),
         leaving: Queue::new(),
+        storage: Queue::new(),
     };
     let hub = Hub::watch(&clients, &tasks, &token, &queues);
+    let storage = mirrorpeer::Storage::watch(&clients, &tasks, &token, &queues.storage);
     let manager = framework(&clients, &hub, args.agent_image)?;
     tasks.spawn(peering::control(hub.clone(), queues.peerings, token.clone()));
+    tasks.spawn(mirrorpeer::control(hub.clone(), storage, queues.storage, token.clone()));
     tasks.spawn(profile::control(hub.clone(), queues.profiles, token.clone()));
     tasks.spawn(member::control(hub.clone(), queues.members, token.clone()));
     tasks.spawn(wake_leaving(manager.clone(), queues.leaving, token.clone()));
