@@ -32,7 +32,7 @@ DEFAULT_IMG := quay.io/multicluster-orchestrator/multicluster-orchestrator:lates
 .DEFAULT_GOAL := help
 .PHONY: help build test test-unit test-crash lint fmt generate manifests controlplane demo demo-status demo-down bench bench-exchange clean
 .PHONY: docker-build docker-push bundle bundle-build bundle-push bundle-validate chart-validate catalog-build catalog-push
-.PHONY: install uninstall deploy undeploy run
+.PHONY: install uninstall deploy undeploy run minikube-up minikube-deploy minikube-demo minikube-down
 
 help: ## Show this list.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -113,6 +113,18 @@ undeploy: ## Remove it.
 
 run: ## Run the manager on this machine against the hub of your kubeconfig.
 	$(CARGO) run --locked -p addon-manager --bin addon-manager -- --agent-image $(IMG) --health-listen 127.0.0.1:8080
+
+minikube-up: ## Start a hub and two clusters in minikube, joined by Open Cluster Management.
+	hack/minikube.sh up
+
+minikube-deploy: ## Build the image, load it into them and install hub and agents.
+	hack/minikube.sh deploy
+
+minikube-demo: ## Hand over a secret and CA bundles between the two clusters.
+	hack/minikube.sh demo
+
+minikube-down: ## Delete the three minikube clusters.
+	hack/minikube.sh down
 
 demo: controlplane ## Start a hub and two clusters, hand a secret and CA bundles over, and leave it all running.
 	$(CARGO) build --workspace --bins --locked

@@ -2,6 +2,7 @@
 # Builds and pushes images with whatever is there: docker (if its daemon answers), podman or buildah.
 #   image.sh build IMAGE CONTAINERFILE CONTEXT [NAME=BUILD-ARGUMENT...]
 #   image.sh push IMAGE
+#   image.sh save IMAGE FILE
 # CONTAINER_TOOL chooses. Times of files are those of SOURCE_DATE_EPOCH (default: the last commit), so that the same source
 # gives the same digest. TLS_VERIFY=false pushes to a registry without TLS. On Debian: apt-get install buildah.
 set -euo pipefail
@@ -57,8 +58,20 @@ push() {
   esac
 }
 
+save() {
+  local image=$1 file=$2
+  rm -f "$file"
+  case $(basename "$tool") in
+    docker) docker save -o "$file" "$image" ;;
+    podman) podman save --quiet --format docker-archive -o "$file" "$image" ;;
+    buildah) buildah push --quiet "$image" "docker-archive:$file:$image" ;;
+    *) fail "cannot save with $tool: use docker, podman or buildah" ;;
+  esac
+}
+
 case ${1:-} in
   build) (($# >= 4)) || fail "usage: image.sh build IMAGE CONTAINERFILE CONTEXT [NAME=ARGUMENT...]"; shift; build "$@" ;;
   push) (($# == 2)) || fail "usage: image.sh push IMAGE"; push "$2" ;;
-  *) fail "usage: image.sh build|push IMAGE ..." ;;
+  save) (($# == 3)) || fail "usage: image.sh save IMAGE FILE"; save "$2" "$3" ;;
+  *) fail "usage: image.sh build|push|save IMAGE ..." ;;
 esac

@@ -4,6 +4,8 @@ pub mod base;
 pub mod bundle;
 pub mod chart;
 pub mod csv;
+#[cfg(test)]
+mod minikube_tests;
 pub mod sbom;
 pub mod schema;
 #[cfg(test)]

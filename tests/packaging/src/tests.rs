@@ -11,7 +11,7 @@ use crate::{
     read, sbom, schema, stale, workspace_version,
 };
 
-fn repository() -> PathBuf {
+pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
