@@ -32,7 +32,7 @@ DEFAULT_IMG := quay.io/multicluster-orchestrator/multicluster-orchestrator:lates
 .DEFAULT_GOAL := help
 .PHONY: help build test test-unit test-crash lint fmt generate manifests controlplane demo demo-status demo-down bench bench-exchange clean
 .PHONY: docker-build docker-push bundle bundle-build bundle-push bundle-validate chart-validate catalog-build catalog-push
-.PHONY: install uninstall deploy undeploy run minikube-up minikube-deploy minikube-demo minikube-down
+.PHONY: install uninstall deploy undeploy run minikube-up minikube-deploy minikube-demo minikube-down release-check book
 
 help: ## Show this list.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -125,6 +125,12 @@ minikube-demo: ## Hand over a secret and CA bundles between the two clusters.
 
 minikube-down: ## Delete the three minikube clusters.
 	hack/minikube.sh down
+
+release-check: ## Tell what keeps this checkout from being released.
+	hack/release-check.sh $(VERSION)
+
+book: ## Write the documentation as a site into target/book (needs mdbook: cargo install mdbook).
+	mdbook build
 
 demo: controlplane ## Start a hub and two clusters, hand a secret and CA bundles over, and leave it all running.
 	$(CARGO) build --workspace --bins --locked

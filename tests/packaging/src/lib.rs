@@ -5,6 +5,10 @@ pub mod bundle;
 pub mod chart;
 pub mod csv;
 #[cfg(test)]
+mod deny_tests;
+#[cfg(test)]
+mod docs_tests;
+#[cfg(test)]
 mod minikube_tests;
 pub mod sbom;
 pub mod schema;
