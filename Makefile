@@ -46,11 +46,12 @@ controlplane: ## Build etcd, Kubernetes and Open Cluster Management from source,
 test: controlplane ## Run every test, on real API servers.
 	$(CARGO) build --workspace --bins --locked
 	$(CARGO) test --workspace --locked
+	$(CARGO) test --locked -p scenarios --test crash -- --nocapture
 
 test-unit: ## Run the tests that need no API server.
 	$(CARGO) test --locked -p peering-api -p exchange -p addon-framework -p addon-manager -p addon-agent -p exposition -p packaging
 
-test-crash: controlplane ## Crash after every write, and every other fault at each; takes minutes.
+test-crash: controlplane ## Only the table of crashes after every write, and of every other fault at each.
 	$(CARGO) build --workspace --bins --locked
 	$(CARGO) test --locked -p scenarios --test crash -- --nocapture
 

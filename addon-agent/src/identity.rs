@@ -38,8 +38,6 @@ pub struct Stored {
     pub ring: KeyRing,
     /// What the annotation on the `PeerMember` said when the pair was replaced last: a restart must not replace it again.
     pub acted: Option<String>,
-    /// The pair was made by this process.
-    pub made_now: bool,
 }
 
 /// Why there is no key pair. Nothing of the Secret is in the error.
@@ -134,7 +132,6 @@ pub async fn rotate(context: &Context, stored: &Stored, asked: &str) -> Result<(
             previous: Some(stored.ring.current.clone()),
         },
         acted: Some(asked.to_owned()),
-        made_now: false,
     };
     replace(context, &wanted, "rotate").await
 }
@@ -153,7 +150,6 @@ pub async fn drop_previous(context: &Context, stored: &Stored) -> Result<(), Ide
 pub async fn remember(context: &Context, stored: &Stored, asked: &str) -> Result<(), IdentityError> {
     let wanted = Stored {
         acted: Some(asked.to_owned()),
-        made_now: false,
         ..stored.clone()
     };
     replace(context, &wanted, "change").await
@@ -198,7 +194,6 @@ async fn read_or_make(context: &Context) -> Result<Stored, IdentityError> {
     let new = Stored {
         ring: KeyRing::new(KeyPair::generate(&mut rand::rng())),
         acted: None,
-        made_now: true,
     };
     // Without force and with what the API server answers: a key pair that another process made meanwhile wins.
     let made = secrets
@@ -209,10 +204,7 @@ async fn read_or_make(context: &Context) -> Result<Stored, IdentityError> {
         )
         .await
         .map_err(IdentityError::new("create"))?;
-    Ok(Stored {
-        made_now: true,
-        ..restore(&made, namespace)?
-    })
+    restore(&made, namespace)
 }
 
 fn restore(secret: &Secret, namespace: &str) -> Result<Stored, IdentityError> {
@@ -232,7 +224,6 @@ fn restore(secret: &Secret, namespace: &str) -> Result<Stored, IdentityError> {
             previous: bytes(PREVIOUS).map(|bytes| read(PREVIOUS, bytes)).transpose()?,
         },
         acted: secret.annotations().get(names::ROTATE_KEY_ANNOTATION).cloned(),
-        made_now: false,
     })
 }
 
@@ -270,13 +261,12 @@ mod tests {
                     previous: previous.map(|seed| Arc::new(pair(seed))),
                 },
                 acted: acted.map(str::to_owned),
-                made_now: true,
             };
             let seen = restore(&secret(&stored), "ns").unwrap();
             assert_eq!(seen.ring.current.public(), pair(7).public());
             let before = seen.ring.previous.map(|keys| keys.public().clone());
             assert_eq!(before, previous.map(|seed| pair(seed).public().clone()));
-            assert_eq!((seen.acted.as_deref(), seen.made_now), (acted, false));
+            assert_eq!(seen.acted.as_deref(), acted);
         }
     }
 
@@ -285,7 +275,6 @@ mod tests {
         let good = secret(&Stored {
             ring: KeyRing::new(pair(7)),
             acted: None,
-            made_now: false,
         });
         let bad = || ByteString(b"hunter2".to_vec());
         for (key, data) in [

@@ -97,10 +97,11 @@ pub async fn reconcile(context: Arc<Context>) -> Result<Outcome, MemberError> {
 async fn turn(context: &Context, hub: &Hub, member: &PeerMember, stored: &Stored) -> Result<(), MemberError> {
     let asked = rotation::asked(member);
     let rotating = stored.ring.previous.is_some();
+    let published = member.status.as_ref().and_then(|status| status.public_key.clone());
     let view = View {
         asked,
         acted: stored.acted.as_deref(),
-        made_now: stored.made_now,
+        unpublished: published != Some(stored.ring.current.public().to_base64()),
         rotating,
         needed: rotating && is_needed(context, hub, member, stored),
     };

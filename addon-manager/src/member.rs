@@ -82,8 +82,8 @@ fn wanted(
         cluster: cluster.to_owned(),
         known_fingerprint,
     };
-    let owned = |present: &PeerMember| present.owner_references().iter().any(|known| known.uid == owner.uid);
-    if present.is_some_and(|present| present.spec == spec && owned(present)) {
+    let is_ours = |present: &PeerMember| present.owner_references().iter().any(|known| known.uid == owner.uid);
+    if present.is_some_and(|present| present.spec == spec && is_ours(present)) {
         return None;
     }
     let mut member = PeerMember::new(cluster, spec);

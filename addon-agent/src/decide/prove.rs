@@ -299,23 +299,47 @@ pub fn proofs(
         })
     });
     let all: Vec<_> = of_network.chain(of_objects).collect();
-    let trusted = verdict(link, Condition::Trusted, &all);
-    let trusted = match (trusted, overlap_until) {
-        (Said::This(verdict), Some(until)) if verdict.status == Some(true) => Said::This(overlapping(&verdict, until)),
-        (said, _) => said,
+    let judged = |of: Condition| {
+        let last = said(link, of.as_str());
+        let verdict = match (
+            judge(of, &all, last.clone().map(without_overlap).as_ref())?,
+            overlap_until,
+        ) {
+            (verdict, Some(until)) if of == Condition::Trusted && verdict.status == Some(true) => {
+                overlapping(&verdict, until)
+            }
+            (verdict, _) => verdict,
+        };
+        Some(match last {
+            // The agent has started anew and does not know since when: that is no news.
+            Some(last) if judgement::same_but_since(&last, &verdict) => Said::Nothing,
+            _ => Said::This(verdict),
+        })
     };
     Proofs {
-        trusted,
-        connected: verdict(link, Condition::Connected, &all),
+        trusted: judged(Condition::Trusted).unwrap_or(Said::Gone),
+        connected: judged(Condition::Connected).unwrap_or(Said::Gone),
     }
 }
 
 fn overlapping(verdict: &Verdict, until: Timestamp) -> Verdict {
-    let message = verdict.message.split(STANDS).next().unwrap_or_default();
     Verdict {
         reason: reasons::Trusted::OverlapPending.as_str().to_owned(),
-        message: format!("{message}{STANDS} {until}"),
+        message: format!("{}{STANDS} {until}", verdict.message),
         ..verdict.clone()
+    }
+}
+
+/// What was said but for the overlap, which may have ended.
+fn without_overlap(said: Verdict) -> Verdict {
+    if said.reason != reasons::Trusted::OverlapPending.as_str() {
+        return said;
+    }
+    let message = said.message.split(STANDS).next().unwrap_or_default();
+    Verdict {
+        reason: reasons::Trusted::Trusted.as_str().to_owned(),
+        message: message.to_owned(),
+        ..said
     }
 }
 
@@ -375,7 +399,8 @@ fn look(link: &PeerLink, probe: &ObjectProbe, place: &Place, seen: &Seen) -> Opt
     }
 }
 
-fn verdict(link: &PeerLink, of: Condition, proofs: &[Proof]) -> Said<Verdict> {
+/// What the probes of a condition say; `None` without any.
+fn judge(of: Condition, proofs: &[Proof], last: Option<&Verdict>) -> Option<Verdict> {
     let proofs: Vec<_> = proofs
         .iter()
         .filter(|proof| proof.condition == of)
@@ -385,16 +410,7 @@ fn verdict(link: &PeerLink, of: Condition, proofs: &[Proof]) -> Said<Verdict> {
             history: &proof.history,
         })
         .collect();
-    if proofs.is_empty() {
-        return Said::Gone;
-    }
-    let last = said(link, of.as_str());
-    let verdict = judgement::judge(of, &proofs, last.as_ref());
-    match last {
-        // The agent has started anew and does not know since when: that is no news.
-        Some(last) if judgement::same_but_since(&last, &verdict) => Said::Nothing,
-        _ => Said::This(verdict),
-    }
+    (!proofs.is_empty()).then(|| judgement::judge(of, &proofs, last))
 }
 
 /// What a condition says now.

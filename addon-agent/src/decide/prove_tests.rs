@@ -183,6 +183,15 @@ fn each_kind_decides_on_its_condition() {
         (reason(&overlap.trusted), reason(&overlap.connected)),
         ("OverlapPending", "(gone)")
     );
+    // An overlap begins and ends although every run says the same.
+    let mut link = tls.clone();
+    for (until, expected) in [(None, "Trusted"), (Some(now()), "OverlapPending"), (None, "Trusted")] {
+        let proofs = said(&link, &[Ok(())], &none, until);
+        assert_eq!(reason(&proofs.trusted), expected);
+        link = told(link, proofs);
+        let again = said(&link, &[Ok(())], &none, until);
+        assert_eq!(reason(&again.trusted), "(nothing)", "written without news");
+    }
     let failing = said(&tls, &[Err(Reason::Unreachable)], &none, Some(now()));
     assert_eq!(reason(&failing.trusted), "Unreachable");
     assert_eq!(reason(&said(&probed(json!([])), &[], &none, None).connected), "(gone)");

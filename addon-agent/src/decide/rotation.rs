@@ -11,8 +11,8 @@ pub struct View<'a> {
     pub asked: Option<&'a str>,
     /// What it said when the pair was replaced last.
     pub acted: Option<&'a str>,
-    /// The pair was made since the process started, because there was none: later than whatever has been asked for.
-    pub made_now: bool,
+    /// The hub has not seen the current pair: it is newer than whatever has been asked for.
+    pub unpublished: bool,
     /// The pair before is kept.
     pub rotating: bool,
     /// Somebody may still need it.
@@ -45,8 +45,8 @@ pub fn asked(member: &PeerMember) -> Option<&str> {
 pub fn step(view: &View<'_>) -> Step {
     let news = view.asked.is_some() && view.asked != view.acted;
     match (view.rotating, view.needed) {
-        _ if news && view.made_now => Step::Remember,
         (true, false) => Step::Drop,
+        (false, _) if news && view.unpublished => Step::Remember,
         (false, _) if news => Step::Rotate,
         _ => Step::Nothing,
     }
@@ -125,10 +125,10 @@ mod tests {
 
     #[test]
     fn steps() {
-        let view = |asked, acted, made_now, rotating, needed| View {
+        let view = |asked, acted, unpublished, rotating, needed| View {
             asked,
             acted,
-            made_now,
+            unpublished,
             rotating,
             needed,
         };
@@ -143,6 +143,7 @@ mod tests {
             // The pair is newer than the wish.
             (view(Some("a"), None, true, false, false), Step::Remember),
             (view(Some("a"), Some("a"), true, false, false), Step::Nothing),
+            (view(Some("b"), Some("a"), true, true, true), Step::Nothing),
             // The end of a rotation, and another one that has been asked for meanwhile.
             (view(Some("a"), Some("a"), false, true, true), Step::Nothing),
             (view(Some("a"), Some("a"), false, true, false), Step::Drop),

@@ -87,7 +87,9 @@ async fn pids(world: &World) -> Result<[u32; 3]> {
 
 async fn scenarios(world: &World, names: &[&str]) -> Result<Vec<Scenario>> {
     let mut all = try_join_all(names.iter().map(|name| Scenario::new(world.clone(), name))).await?;
-    all.iter_mut().for_each(|s| s.patience = CATCH_UP);
+    for scenario in &mut all {
+        scenario.patience = CATCH_UP;
+    }
     Ok(all)
 }
 

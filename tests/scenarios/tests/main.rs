@@ -8,6 +8,7 @@ mod faults;
 mod framework;
 mod handover;
 mod hub;
+mod identity;
 mod probes;
 mod removal;
 mod rights;

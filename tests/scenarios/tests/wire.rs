@@ -169,7 +169,7 @@ async fn an_entry_that_leaves_the_profile_is_taken_back_and_the_right_with_it() 
 async fn a_value_of_somebody_else_is_a_conflict_until_it_goes() -> Result<()> {
     let w = Wired::new("wire-conflict").await?;
     let s = &w.fleet.scenario;
-    let theirs = w.pool("pool", &json!({"peer": "theirs"})).await?;
+    let theirs = w.pool("pool", &json!({"size": 3, "peer": "theirs"})).await?;
     let field =
         json!({"setField": {"object": w.pools.reference("pool"), "path": "spec.peer", "value": "${source.cluster}"}});
     w.profile(&json!([field])).await?;
@@ -185,7 +185,7 @@ async fn a_value_of_somebody_else_is_a_conflict_until_it_goes() -> Result<()> {
         s.on::<Secret>(Side::West).get_opt("t").await?.is_some(),
         "the target does not wait for its consumers"
     );
-    w.pool("pool", &json!({})).await?;
+    w.pool("pool", &json!({"size": 3})).await?;
     w.await_wired("True", "Wired").await?;
     let wired = w.api().get("pool").await?;
     ensure!(wired.data["spec"]["peer"] == "cluster1", "{wired:?}");

@@ -18,13 +18,13 @@ fn condition(verdict: &Verdict, generation: Option<i64>) -> Wanted {
 }
 
 /// An end of a link; its key counts only if the link names it.
-fn end(seen: &Observed, end: &LinkEnd, changed: &BTreeSet<String>) -> EndState {
+fn end(seen: &Observed, end: &LinkEnd, unconfirmed: &BTreeSet<String>) -> EndState {
     let cluster = end.cluster.as_str();
     let addon = seen.clusters.get(cluster).and_then(|cluster| cluster.addon.as_ref());
     EndState {
         cluster: cluster.to_owned(),
         has_key: end.public_key.is_some(),
-        changed: changed.contains(cluster),
+        changed: unconfirmed.contains(cluster),
         silent: addon.is_some_and(|addon| addon.silent),
     }
 }
@@ -33,7 +33,7 @@ fn end(seen: &Observed, end: &LinkEnd, changed: &BTreeSet<String>) -> EndState {
 pub(super) fn links(
     seen: &Observed,
     target: &Target,
-    changed: &BTreeSet<String>,
+    unconfirmed: &BTreeSet<String>,
     changes: &mut Vec<Change>,
 ) -> Vec<LinkSummary> {
     let known: BTreeMap<_, _> = seen.links.iter().map(|link| (place(link.as_ref()), link)).collect();
@@ -43,8 +43,8 @@ pub(super) fn links(
         let status = link.and_then(|link| link.status.clone()).unwrap_or_default();
         let export = export_of(seen, spec).and_then(|export| export.status.as_ref());
         let export = export.map(|status| status.conditions.as_slice());
-        let from = end(seen, &spec.from, changed);
-        let to = end(seen, &spec.to, changed);
+        let from = end(seen, &spec.from, unconfirmed);
+        let to = end(seen, &spec.to, unconfirmed);
         let source = state::source_ready(export.unwrap_or_default(), &from);
         let ready = state::link_ready(&source, &status.conditions, &state::required(spec), &from, &to);
         if let Some(link) = link {
