@@ -32,7 +32,7 @@ DEFAULT_IMG := quay.io/multicluster-orchestrator/multicluster-orchestrator:lates
 .DEFAULT_GOAL := help
 .PHONY: help build test test-unit test-crash lint fmt generate manifests controlplane demo demo-status demo-down bench bench-exchange clean
 .PHONY: docker-build docker-push bundle bundle-build bundle-push bundle-validate chart-validate catalog-build catalog-push
-.PHONY: install uninstall deploy undeploy run minikube-up minikube-deploy minikube-demo minikube-down release-check book
+.PHONY: install uninstall deploy undeploy run minikube-up minikube-deploy minikube-demo minikube-down release-check book e2e
 
 help: ## Show this list.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,12 +55,17 @@ test-crash: controlplane ## Only the table of crashes after every write, and of 
 	$(CARGO) build --workspace --bins --locked
 	$(CARGO) test --locked -p scenarios --test crash -- --nocapture
 
-lint: ## Check formatting, lints, generated files and profiles.
+e2e: controlplane ## Try it on whole clusters: kubelets, pods, a registry, OLM. Needs root and Debian packages, which it names; takes minutes.
+	hack/e2e/run.sh
+
+lint: ## Check formatting, lints, generated files, profiles and scripts.
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) run -q --locked -p peering-api --example generate -- --check .
 	$(CARGO) run -q --locked -p packaging -- manifests --check --repository .
 	$(CARGO) run -q --locked -p addon-manager --bin profile-lint -- $(PROFILES)
+	@if command -v shellcheck >/dev/null; then shellcheck -x hack/*.sh hack/*/*.sh .ci/run; \
+	  else echo "shellcheck is not installed: scripts were not checked"; fi
 
 fmt: ## Format the code.
 	$(CARGO) fmt --all

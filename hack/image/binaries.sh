@@ -17,6 +17,8 @@ fail() { say "$*"; exit 1; }
 command -v musl-gcc >/dev/null || fail "static binaries need musl-gcc: apt-get install musl-tools"
 
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
+# C code is compiled anew when this changes; it puts no time into the image either way.
+export SOURCE_DATE_EPOCH=0
 export RUSTFLAGS="--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$PWD=/src"
 export CFLAGS="-ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$PWD=/src"
 "${CARGO:-cargo}" build --release --locked --target "$target" -p addon-manager -p addon-agent >&2
