@@ -51,6 +51,8 @@ start() {
   # Not by in_ns: the number of a function is that of a shell, which would die and leave its process behind.
   nsenter --net="/run/netns/$prefix-$name" "$@" >"$work/$name/$component.log" 2>&1 &
   printf '%s %s/%s\n' "$!" "$name" "$component" >>"$work/pids"
+  # bash has nothing to say when it is killed.
+  disown
 }
 
 # kubectl of a cluster's administrator.

@@ -156,6 +156,8 @@ nothing_is_left() {
   until_ok "our CRDs to be removed" 60 no_crds
   left=$(k hub get clusterroles,clusterrolebindings,priorityclasses,clustermanagementaddons -o name | grep -E 'multicluster-orchestrator|tokenexchange' || true)
   for name in "${spokes[@]}"; do
+    # The agent's key pair stays on purpose: a cluster that gets the agent again is known by it (docs/operations.md).
+    k "$name" -n default delete secret token-exchange-agent-key >/dev/null
     left+=$(k hub -n "$name" get manifestworks,roles,rolebindings -o name | grep -E 'tokenexchange|peering' || true)
     left+=$(k "$name" get roles,rolebindings,clusterroles,clusterrolebindings,secrets,configmaps -A -o name |
       grep -E 'token-exchange|tokenexchange|peering|storage-peer' || true)
