@@ -33,6 +33,8 @@ story() {
   withdraw
   make undeploy KUBECTL="kubectl --kubeconfig $work/hub/kubeconfig" >/dev/null
   nothing_is_left
+  install_by_helm
+  nothing_is_left
   make_olm_images
   start_dns
   install_olm
@@ -51,6 +53,18 @@ install_by_kustomize() {
   make deploy IMG="$image" KUBECTL="kubectl --kubeconfig $work/hub/kubeconfig" >/dev/null
   until_ok "the addon-manager" 90 k hub -n multicluster-orchestrator wait --for=condition=Available --timeout=5s deployment/addon-manager
   say "addon-manager installed by kustomize, its pod is ready"
+}
+
+install_by_helm() {
+  local helm
+  helm=$(hack/tools.sh helm)/helm
+  "$helm" --kubeconfig "$work/hub/kubeconfig" install o charts/multicluster-orchestrator -n multicluster-orchestrator --create-namespace \
+    --set image="$image" --wait --timeout 120s >/dev/null
+  "$helm" --kubeconfig "$work/hub/kubeconfig" uninstall o -n multicluster-orchestrator --wait --timeout 60s >/dev/null 2>&1
+  [[ $(k hub get crds -o name | grep -c peering.open-cluster-management.io) == 5 ]] || fail "the CRDs went with the chart"
+  make uninstall KUBECTL="kubectl --kubeconfig $work/hub/kubeconfig" >/dev/null
+  k hub delete namespace multicluster-orchestrator >/dev/null
+  say "installed by Helm, its pod was ready; removed, the CRDs stayed"
 }
 
 install_agents() {
@@ -77,6 +91,15 @@ peer() {
   [[ $(k cluster2 get secret peer-cluster1-storage-peer-token -o jsonpath='{.data.token}' | base64 -d) == of-cluster1 ]] ||
     fail "cluster2 does not hold the secret of cluster1"
   say "Peering east-west is ready, the secret of cluster1 is on cluster2"
+  say "memory: addon-manager $(memory_of hub /addon-manager), agent of cluster1 $(memory_of cluster1 /addon-agent)"
+}
+
+# memory_of CLUSTER PROGRAM: the resident memory of the pod that runs it.
+memory_of() {
+  local pid
+  for pid in $(ctr -a "$work/$1/containerd.sock" -n k8s.io tasks ls | awk 'NR > 1 {print $2}'); do
+    [[ $(readlink "/proc/$pid/exe") == "$2" ]] && awk '/^VmRSS:/ {printf "%.1f MiB", $2 / 1024}' "/proc/$pid/status"
+  done
 }
 
 # The value of what cluster2 has of cluster1's secret.
@@ -157,7 +180,7 @@ nothing_is_left() {
   left=$(k hub get clusterroles,clusterrolebindings,priorityclasses,clustermanagementaddons -o name | grep -E 'multicluster-orchestrator|tokenexchange' || true)
   for name in "${spokes[@]}"; do
     # The agent's key pair stays on purpose: a cluster that gets the agent again is known by it (docs/operations.md).
-    k "$name" -n default delete secret token-exchange-agent-key >/dev/null
+    k "$name" -n default delete --ignore-not-found secret token-exchange-agent-key >/dev/null
     left+=$(k hub -n "$name" get manifestworks,roles,rolebindings -o name | grep -E 'tokenexchange|peering' || true)
     left+=$(k "$name" get roles,rolebindings,clusterroles,clusterrolebindings,secrets,configmaps -A -o name |
       grep -E 'token-exchange|tokenexchange|peering|storage-peer' || true)

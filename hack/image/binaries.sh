@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the two static binaries of the image. The same source gives the same bytes, wherever the checkout lies: paths of the
-# machine are left out. Progress goes to stderr; stdout is the directory of the binaries.
+# Builds the two static binaries of the image, without anything that changes from build to build: no path of the machine, no time.
+# Progress goes to stderr; stdout is the directory of the binaries.
 #
 # Needed: the Rust target <arch>-unknown-linux-musl (rustup target add) and musl-gcc (Debian package musl-tools).
 set -euo pipefail
