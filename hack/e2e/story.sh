@@ -161,6 +161,7 @@ withdraw() {
   for name in "${spokes[@]}"; do k hub -n "$name" delete --timeout=120s managedclusteraddon tokenexchange >/dev/null; done
   for name in "${spokes[@]}"; do
     until_ok "the agent of $name to be removed" 60 gone "$name" -n default deployment token-exchange-agent
+    until_ok "OCM to remove its access to the hub from $name" 120 gone "$name" -n default secret tokenexchange-hub-kubeconfig
     k "$name" delete secret storage-peer-token >/dev/null
     k "$name" delete configmap storage-ca >/dev/null
   done
