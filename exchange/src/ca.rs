@@ -79,9 +79,7 @@ fn certificate(block: &str) -> Result<Certificate, &'static str> {
     if !rest.is_empty() {
         return Err("bytes follow the certificate");
     }
-    let time = |seconds| Timestamp::from_second(seconds).map_err(|_| "its validity is out of range");
-    let not_before = time(x509.validity().not_before.timestamp())?;
-    let not_after = time(x509.validity().not_after.timestamp())?;
+    let (not_before, not_after) = validity(&x509);
     let body = body
         .lines()
         .map(str::trim)
@@ -96,6 +94,21 @@ fn certificate(block: &str) -> Result<Certificate, &'static str> {
         is_ca: x509.is_ca(),
         pem: format!("{BEGIN}\n{body}\n{END}\n"),
     })
+}
+
+/// From when until when a certificate is valid. Saturates: one without an end carries the last second of the year 9999
+/// (RFC 5280, 4.1.2.5), which is past what [`Timestamp`] can tell.
+#[must_use]
+pub fn validity(certificate: &X509Certificate<'_>) -> (Timestamp, Timestamp) {
+    let saturated = |seconds: i64| {
+        let limit = if seconds < 0 { Timestamp::MIN } else { Timestamp::MAX };
+        Timestamp::from_second(seconds).unwrap_or(limit)
+    };
+    let validity = certificate.validity();
+    (
+        saturated(validity.not_before.timestamp()),
+        saturated(validity.not_after.timestamp()),
+    )
 }
 
 /// The union of what members hand over and what stands in the target already.
@@ -209,6 +222,23 @@ pub(crate) mod tests {
 
     pub(crate) fn now() -> Timestamp {
         "2026-11-21T00:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn a_certificate_without_an_end_is_taken() {
+        let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.not_after = rcgen::date_time_ymd(9999, 12, 31) + std::time::Duration::from_secs(86_399);
+        let pem = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem();
+        assert_eq!(one(&pem).not_after, Timestamp::MAX);
+        let members = [one(&pem)];
+        assert_eq!(
+            unite(&members, &[], &BTreeSet::new(), &BTreeMap::new(), None, now())
+                .pem
+                .matches(BEGIN)
+                .count(),
+            1
+        );
     }
 
     /// The union without an overlap window.

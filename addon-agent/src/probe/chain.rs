@@ -4,6 +4,7 @@
 //! a root, while Go and OpenSSL, which the consumers of a bundle are written with, do. So expired roots are left out.
 use std::sync::{Arc, Mutex, PoisonError};
 
+use exchange::ca;
 use jiff::Timestamp;
 use peering_api::{Sensitive, names::hex};
 use rustls::{
@@ -48,7 +49,7 @@ impl Certificate {
             subject: shown(&x509.subject().to_string()),
             issuer: shown(&x509.issuer().to_string()),
             fingerprint: hex(&Sha256::digest(der)),
-            not_after: timestamp(x509.validity().not_after.timestamp()),
+            not_after: ca::validity(&x509).1,
         })
     }
 
@@ -359,11 +360,6 @@ fn list<'a>(certificates: impl IntoIterator<Item = &'a Certificate>) -> String {
 fn plain(name: &str) -> &str {
     let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
     inner.map_or(name, |inner| inner.trim_matches('"'))
-}
-
-/// Saturates: certificates without an end carry the year 9999, whose last day is past what can be told.
-fn timestamp(seconds: i64) -> Timestamp {
-    Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use super::{
     pem,
     request::Checked,
 };
+use crate::ca;
 
 /// How long before the time of issue a certificate is already valid: clocks of clusters differ, and kube-controller-manager
 /// allows for the same.
@@ -134,7 +135,7 @@ impl Authority {
                 certificate: certified.fingerprint(),
             });
         }
-        let time = |seconds| Timestamp::from_second(seconds).map_err(|_| unreadable());
+        let (not_before, not_after) = ca::validity(issuing);
         // A root is known to whoever trusts it.
         let above = chain
             .iter()
@@ -142,8 +143,8 @@ impl Authority {
         Ok(Self {
             name: issuing.subject().as_raw().to_vec(),
             key_id: subject_key_id(issuing).unwrap_or_else(|| der::key_id(&certified.bits)),
-            not_before: time(issuing.validity().not_before.timestamp())?,
-            not_after: time(issuing.validity().not_after.timestamp())?,
+            not_before,
+            not_after,
             intermediates: above.map(|(_, one)| pem::write("CERTIFICATE", one.as_raw())).collect(),
             key,
         })

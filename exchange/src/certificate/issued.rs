@@ -7,6 +7,7 @@ use thiserror::Error;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::key::{KeyError, PublicKey};
+use crate::ca;
 
 /// Why an issued certificate cannot be used.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -55,10 +56,10 @@ pub fn issued(chain_pem: &str, key: &PublicKey) -> Result<Issued, IssuedError> {
             seen: certified.fingerprint(),
         });
     }
-    let time = |seconds| Timestamp::from_second(seconds).map_err(|_| unreadable());
+    let (not_before, not_after) = ca::validity(first);
     Ok(Issued {
-        not_before: time(first.validity().not_before.timestamp())?,
-        not_after: time(first.validity().not_after.timestamp())?,
+        not_before,
+        not_after,
         fingerprint: hex(&Sha256::digest(der)),
     })
 }

@@ -111,8 +111,10 @@ fn the_book_has_every_page_of_the_documentation() {
     for (page, _) in pages() {
         let Ok(page) = page.strip_prefix("docs") else { continue };
         let page = page.to_str().unwrap();
+        // Rows of a table are to be put into it.
+        let part = page == "SUMMARY.md" || page.ends_with("-rows.md");
         assert!(
-            page == "SUMMARY.md" || listed.contains(page),
+            part || listed.contains(page),
             "docs/{page} is not in docs/SUMMARY.md"
         );
     }

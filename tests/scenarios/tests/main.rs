@@ -12,6 +12,7 @@ mod identity;
 mod probes;
 mod removal;
 mod rights;
+mod rook;
 mod secrecy;
 mod sources;
 mod topologies;

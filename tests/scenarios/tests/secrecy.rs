@@ -1,15 +1,22 @@
 //! No plaintext on the hub: every key of its etcd, every log and every event, searched byte for byte.
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use k8s_openapi::api::core::v1::{ConfigMap, Event};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Secret, ServiceAccount};
 use kube::{
     Api,
     api::{DeleteParams, ListParams, PostParams},
+    config::Kubeconfig,
 };
-use scenarios::{Scenario, Side, objects::config_map};
+use scenarios::{
+    Scenario, Side,
+    objects::config_map,
+    scenario::{put, repository},
+};
+use secrecy::ExposeSecret;
+use serde_json::json;
 
 /// What the secret looks like as it is, and in base64 wherever it may start in what was encoded.
-fn shapes(secret: &[u8]) -> Vec<Vec<u8>> {
+pub fn shapes(secret: &[u8]) -> Vec<Vec<u8>> {
     let mut shapes = vec![secret.to_vec()];
     for offset in 0..3 {
         let encoded = BASE64_STANDARD.encode([vec![0; offset], secret.to_vec()].concat());
@@ -27,7 +34,7 @@ fn holds(haystack: &[u8], shapes: &[Vec<u8>]) -> bool {
 }
 
 /// Everything on the hub, and everything that was logged, in which one of the shapes is found.
-async fn found(s: &Scenario, shapes: &[Vec<u8>]) -> Result<Vec<String>> {
+pub async fn found(s: &Scenario, shapes: &[Vec<u8>]) -> Result<Vec<String>> {
     let env = s.world.env;
     let dump = env.hub().etcd_dump().await?;
     ensure!(dump.len() > 100, "only {} keys in the hub's etcd", dump.len());
@@ -77,6 +84,63 @@ async fn no_byte_of_a_secret_is_on_the_hub_in_plain() -> Result<()> {
         ensure!(places.is_empty(), "plaintext in {places:#?}");
     }
     s.withdraw().await
+}
+
+/// What a kubeconfig on the receiving side lets its holder in with: a token, or the middle of a private key.
+async fn credential(s: &Scenario, of: &str) -> Result<Vec<u8>> {
+    let api = s.on::<Secret>(Side::West);
+    let kubeconfig = s
+        .until("the kubeconfig", || async {
+            let found = api.get_opt("cluster1-kubeconfig").await?.and_then(|secret| secret.data);
+            Ok(found.and_then(|data| data.get("kubeconfig").cloned()))
+        })
+        .await?;
+    let kubeconfig = Kubeconfig::from_yaml(std::str::from_utf8(&kubeconfig.0)?)?;
+    let user = kubeconfig.auth_infos.into_iter().next().and_then(|user| user.auth_info);
+    let user = user.with_context(|| format!("no user in the kubeconfig of {of}"))?;
+    let key = user
+        .client_key_data
+        .map(|key| BASE64_STANDARD.decode(key.expose_secret()))
+        .transpose()?;
+    Ok(match (user.token, key) {
+        (Some(token), _) => token.expose_secret().as_bytes().to_vec(),
+        (None, Some(pem)) => {
+            let line = std::str::from_utf8(&pem)?.lines().nth(1).context("no PEM")?;
+            line.as_bytes().to_vec()
+        }
+        (None, None) => bail!("neither a token nor a key in the kubeconfig of {of}"),
+    })
+}
+
+#[tokio::test]
+async fn no_byte_of_a_token_or_a_private_key_is_on_the_hub_in_plain() -> Result<()> {
+    let s = Scenario::alone("secrecy-access").await?;
+    put(
+        &s.on(Side::East),
+        serde_json::from_value::<ServiceAccount>(json!({"metadata": {"name": "visitor"}}))?,
+    )
+    .await?;
+    for profile in ["kube-access-token", "kube-access-certificate"] {
+        s.world
+            .env
+            .hub()
+            .apply_path(&repository(&format!("manifests/profiles/{profile}.yaml")))
+            .await?;
+        let mut parameters = json!({"namespace": s.name});
+        if profile == "kube-access-token" {
+            parameters["serviceAccount"] = json!("visitor");
+        }
+        let members = json!([{"cluster": "cluster1"}, {"cluster": "cluster2", "role": "Hub"}]);
+        s.apply_peering(json!({"profile": profile, "parameters": parameters, "members": members}))
+            .await?;
+        s.await_peering("Ready", "True", "AllLinksReady").await?;
+        let secret = credential(&s, profile).await?;
+        ensure!(secret.len() >= 40, "{} bytes only", secret.len());
+        let places = found(&s, &shapes(&secret)).await?;
+        ensure!(places.is_empty(), "{profile}: plaintext in {places:#?}");
+        s.withdraw().await?;
+    }
+    Ok(())
 }
 
 #[tokio::test]

@@ -77,7 +77,8 @@ fn yaml_files(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Applies objects: namespaces and CRDs first, the others in their order once the CRDs are served.
+/// Applies objects: namespaces and CRDs first, the others in their order once the CRDs are served. Strictly: a field that a
+/// kind does not have is an error.
 pub async fn objects(client: &Client, objects: Vec<Value>) -> Result<Vec<DynamicObject>> {
     let (first, rest): (Vec<Value>, Vec<Value>) = objects
         .into_iter()
@@ -140,7 +141,7 @@ impl Discovery<'_> {
         } else {
             Api::all_with(self.client.clone(), &resource)
         };
-        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let params = PatchParams::apply(FIELD_MANAGER).force().validation_strict();
         api.patch(&name, &params, &Patch::Apply(&object))
             .await
             .with_context(|| format!("apply {kind} {name}"))

@@ -16,26 +16,8 @@ pub struct ControlPlane {
 impl ControlPlane {
     /// Builds what is missing (minutes on a cold cache; the script tells on stderr what it does) and finds the rest.
     pub async fn build() -> Result<Self> {
-        let script = repository().join("hack/controlplane/build.sh");
-        let output = tokio::process::Command::new(&script)
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .output()
-            .await
-            .with_context(|| format!("run {}", script.display()))?;
-        if !output.status.success() {
-            bail!("{} failed ({})", script.display(), output.status);
-        }
-        let text = String::from_utf8(output.stdout)?;
-        let last = text.lines().last().unwrap_or_default().trim();
-        ensure!(
-            Path::new(last).is_dir(),
-            "{} did not end with a directory: {last:?}",
-            script.display()
-        );
-        Ok(Self {
-            directory: PathBuf::from(last),
-        })
+        let directory = run("hack/controlplane/build.sh").await?;
+        Ok(Self { directory })
     }
 
     /// The directory of the binaries.
@@ -61,6 +43,28 @@ impl ControlPlane {
         ensure!(!files.is_empty(), "no CRDs in {}", directory.display());
         Ok(files)
     }
+}
+
+/// Runs a script of the checkout that makes what is missing in a cache. Its last line is the directory.
+pub(crate) async fn run(script: &str) -> Result<PathBuf> {
+    let script = repository().join(script);
+    let output = tokio::process::Command::new(&script)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .await
+        .with_context(|| format!("run {}", script.display()))?;
+    if !output.status.success() {
+        bail!("{} failed ({})", script.display(), output.status);
+    }
+    let text = String::from_utf8(output.stdout)?;
+    let last = text.lines().last().unwrap_or_default().trim();
+    ensure!(
+        Path::new(last).is_dir(),
+        "{} did not end with a directory: {last:?}",
+        script.display()
+    );
+    Ok(PathBuf::from(last))
 }
 
 /// The root of the checkout that this crate was built from.

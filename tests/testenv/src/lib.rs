@@ -10,6 +10,7 @@ pub mod access;
 pub mod apply;
 pub mod cluster;
 pub mod controlplane;
+pub mod crds;
 pub mod demo;
 pub mod devenv;
 pub mod env;

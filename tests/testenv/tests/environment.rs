@@ -1,5 +1,7 @@
 //! The environment itself: control planes, Open Cluster Management, and the node with a program of our image.
 
+#[path = "environment/crds.rs"]
+mod crds;
 #[path = "environment/proxy.rs"]
 mod proxy;
 

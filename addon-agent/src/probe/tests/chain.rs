@@ -249,10 +249,3 @@ async fn the_root_store_of_the_system_does_not_know_our_cas() {
         "{failure}"
     );
 }
-
-#[test]
-fn a_certificate_without_an_end() {
-    // 9999-12-31T23:59:59Z (RFC 5280, 4.1.2.5), and the second before what can be told ends.
-    assert_eq!(timestamp(253_402_300_799), Timestamp::MAX);
-    assert_eq!(timestamp(0), Timestamp::UNIX_EPOCH);
-}

@@ -458,7 +458,7 @@ fn size_and_shape_are_bounded_before_evaluation() {
             format!("${{a{}}}", ".a".repeat(limits::DEPTH)),
             "levels, expected at most 100",
         ),
-        (loops(limits::LOOPS + 1), "nested loops, expected at most 2"),
+        (loops(limits::LOOPS + 1), "nested loops, expected at most 3"),
         (parens(limits::NESTING + 1), "nested brackets, expected at most 32"),
         (parens(1500), "nested brackets, expected at most 32"),
         (
