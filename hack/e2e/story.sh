@@ -11,7 +11,8 @@ story() {
   start_registry
   make_pause_image
   make docker-build docker-push IMG="$image" >"$work/image.log" 2>&1 || { tail -n 20 "$work/image.log" >&2; fail "the image cannot be built"; }
-  say "image built and pushed to the local registry"
+  twice
+  say "image built and pushed to the local registry: $(cut -d' ' -f2- target/image/digest)"
   for name in "${clusters[@]}"; do
     make_namespace "$name"
     start_control_plane "$name"
@@ -41,11 +42,20 @@ story() {
   say "OLM runs on the hub"
   install_by_olm
   install_agents
+  say "from Subscription to agents available: $((SECONDS - subscribed)) s"
   peer
   upgrade_by_olm
   withdraw
   uninstall_by_olm
   nothing_is_left
+}
+
+# Building it again, with other times of files, gives the same digest.
+twice() {
+  local first
+  first=$(cat target/image/digest)
+  make docker-build IMG="$image" >>"$work/image.log" 2>&1
+  [[ $(cat target/image/digest) == "$first" ]] || fail "two builds of the image differ: $first, $(cat target/image/digest)"
 }
 
 install_by_kustomize() {
@@ -214,6 +224,7 @@ add_a_field() {
 
 install_by_olm() {
   make_release 0.1.0 v1
+  subscribed=$SECONDS
   k hub apply -f - >/dev/null <<EOF
 apiVersion: operators.coreos.com/v1alpha1
 kind: CatalogSource
