@@ -40,6 +40,7 @@ pub fn source(repository: &Path) -> Result<Source, Error> {
     let files = [
         "manifests/profiles/ca-bundle.yaml",
         "manifests/samples/peering.yaml",
+        "manifests/samples/mirrorpeer.yaml",
         "bundle/source/examples/peermember.yaml",
         "bundle/source/examples/peerexport.yaml",
         "bundle/source/examples/peerlink.yaml",

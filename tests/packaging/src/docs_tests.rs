@@ -113,10 +113,7 @@ fn the_book_has_every_page_of_the_documentation() {
         let page = page.to_str().unwrap();
         // Rows of a table are to be put into it.
         let part = page == "SUMMARY.md" || page.ends_with("-rows.md");
-        assert!(
-            part || listed.contains(page),
-            "docs/{page} is not in docs/SUMMARY.md"
-        );
+        assert!(part || listed.contains(page), "docs/{page} is not in docs/SUMMARY.md");
     }
 }
 
