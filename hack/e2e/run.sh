@@ -46,6 +46,9 @@ ocm_crds=$(dirname "$controlplane")/crds
 PATH=$controlplane:$(hack/tools.sh kubelet kube-proxy kube-scheduler):$PATH
 work=$(mktemp -d -t "$prefix.XXXXXX")
 export SOURCE_DATE_EPOCH=0 CONTAINER_TOOL=buildah TLS_VERIFY=false
+# Images go with the run's directory.
+printf '[storage]\ndriver = "vfs"\ngraphroot = "%s"\nrunroot = "%s"\n' "$work/images" "$work/images-run" >"$work/storage.conf"
+export CONTAINERS_STORAGE_CONF=$work/storage.conf
 
 ended() {
   local status=$?

@@ -71,7 +71,7 @@ install_by_helm() {
   "$helm" --kubeconfig "$work/hub/kubeconfig" install o charts/multicluster-orchestrator -n multicluster-orchestrator --create-namespace \
     --set image="$image" --wait --timeout 120s >/dev/null
   "$helm" --kubeconfig "$work/hub/kubeconfig" uninstall o -n multicluster-orchestrator --wait --timeout 60s >/dev/null 2>&1
-  [[ $(k hub get crds -o name | grep -c peering.open-cluster-management.io) == 5 ]] || fail "the CRDs went with the chart"
+  [[ $(our_crds | wc -l) == $(grep -c '^- ' manifests/crds/kustomization.yaml) ]] || fail "the CRDs went with the chart"
   make uninstall KUBECTL="kubectl --kubeconfig $work/hub/kubeconfig" >/dev/null
   k hub delete namespace multicluster-orchestrator >/dev/null
   say "installed by Helm, its pod was ready; removed, the CRDs stayed"
@@ -200,7 +200,9 @@ nothing_is_left() {
   say "nothing is left of it on any cluster"
 }
 
-no_crds() { ! k hub get crds -o name | grep -q peering.open-cluster-management.io; }
+our_crds() { k hub get crds -o name | grep -E '\.(peering\.open-cluster-management|multicluster\.odf\.openshift)\.io$'; }
+
+no_crds() { ! our_crds; }
 
 # make_release VERSION TAG [REPLACES PREVIOUS-VERSION PREVIOUS-BUNDLE]: bundle and catalog, with the seed's own make targets.
 make_release() {
