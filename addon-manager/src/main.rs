@@ -1,6 +1,7 @@
 //! The addon-manager: the hub side of the multicluster orchestrator.
 mod addon;
 mod member;
+mod mirrorpeer;
 mod peering;
 mod profile;
 mod run;

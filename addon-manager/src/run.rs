@@ -1,4 +1,4 @@
-//! Wires the manager together: watches, leader election, four controllers, the addon framework, and the endpoint for probes
+//! Wires the manager together: watches, leader election, five controllers, the addon framework, and the endpoint for probes
 //! and metrics.
 use std::{
     net::SocketAddr,
@@ -25,7 +25,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     addon::TokenExchange,
-    member,
+    member, mirrorpeer,
     peering::{self, Hub, Queues},
     profile,
 };
@@ -64,8 +64,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         profiles: Queue::new(),
         members: Queue::new(),
         leaving: Queue::new(),
+        storage: Queue::new(),
     };
     let hub = Hub::watch(&clients, &tasks, &token, &queues);
+    let storage = mirrorpeer::Storage::watch(&clients, &tasks, &token, &queues.storage);
     let manager = framework(&clients, &hub, args.agent_image)?;
 
     let mut registry = Registry::with_prefix("orchestrator");
@@ -87,7 +89,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 
     let controllers = || async {
         works.store(true, Relaxed);
-        control(hub, manager, queues, &token).await;
+        control(hub, storage, manager, queues, &token).await;
     };
     if args.leader_elect {
         let candidate = Candidate::new(clients.request, &namespace, LEASE, identity(), Timing::default());
@@ -103,9 +105,16 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// Runs the controllers until `token` is cancelled. Each is a task of its own, so that they use all cores.
-async fn control(hub: Arc<Hub>, manager: Manager, queues: Queues, token: &CancellationToken) {
+async fn control(
+    hub: Arc<Hub>,
+    storage: Arc<mirrorpeer::Storage>,
+    manager: Manager,
+    queues: Queues,
+    token: &CancellationToken,
+) {
     let tasks = TaskTracker::new();
     tasks.spawn(peering::control(hub.clone(), queues.peerings, token.clone()));
+    tasks.spawn(mirrorpeer::control(hub.clone(), storage, queues.storage, token.clone()));
     tasks.spawn(profile::control(hub.clone(), queues.profiles, token.clone()));
     tasks.spawn(member::control(hub, queues.members, token.clone()));
     tasks.spawn(wake_leaving(manager.clone(), queues.leaving, token.clone()));

@@ -4,7 +4,9 @@
 pub mod compare;
 pub mod duration;
 pub mod names;
+#[macro_use]
 pub mod ocm;
+pub mod odf;
 pub mod peering;
 mod sensitive;
 mod status;

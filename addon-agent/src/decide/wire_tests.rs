@@ -183,7 +183,7 @@ fn an_object_is_applied_as_ours_and_deleted() {
         "apiVersion": "example.io/v1", "kind": "Client",
         "metadata": {"namespace": "ns", "name": "c"}, "spec": {"secret": "${target.name}"},
     });
-    let mut link = linked(json!([{"apply": ObjectTemplate { template, resource: None }}]));
+    let mut link = linked(json!([{"apply": ObjectTemplate { template, ..ObjectTemplate::default() }}]));
     let made = run(&link, Seen::Absent);
     let Write::Act(Action::Create(Wanted::Object(body))) = &made[0].write else {
         panic!("{made:?}")

@@ -1,4 +1,4 @@
-//! Events: one for each transition of `Ready` or `Accepted`, and none for anything else. They are a courtesy: sending them
+//! Events: one for each transition of `Ready`, `Accepted` or what a `MirrorPeer` has in their place, and none for anything else. They are a courtesy: sending them
 //! neither delays nor fails a pass, and one that cannot be sent is counted and lost.
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -14,7 +14,9 @@ use peering_api::{
     names,
     peering::{
         condition,
-        reasons::{self, Connected, Delivered, LinkReady, PeeringReady, SourceReady, Wired},
+        reasons::{
+            self, Configured, Connected, Deleted, Delivered, LinkReady, PeeringReady, SourceReady, Validated, Wired,
+        },
     },
 };
 use prometheus_client::metrics::counter::Counter;
@@ -37,11 +39,17 @@ const MAX_INSTANCE: usize = 128;
 const WAITING: usize = 1024;
 
 /// Conditions whose transitions are told.
-const TOLD: [&str; 2] = [reasons::READY, reasons::ACCEPTED];
+const TOLD: [&str; 5] = [
+    reasons::READY,
+    reasons::ACCEPTED,
+    reasons::VALIDATED,
+    reasons::CONFIGURED,
+    reasons::DELETED,
+];
 
 /// Reasons of an object that is still being set up. Nothing is told of the way from one to the next: with ten thousand links
 /// these would be tens of thousands of writes to say that all goes well.
-const SETTING_UP: [&str; 10] = [
+const SETTING_UP: [&str; 16] = [
     LinkReady::WaitingForAgent.as_str(),
     LinkReady::WaitingForDestination.as_str(),
     SourceReady::WaitingForSource.as_str(),
@@ -52,6 +60,12 @@ const SETTING_UP: [&str; 10] = [
     Wired::WaitingForDelivery.as_str(),
     Connected::ProbePending.as_str(),
     PeeringReady::LinksNotReady.as_str(),
+    Validated::MirrorPeerValid.as_str(),
+    Configured::ConfigurationInProgress.as_str(),
+    Configured::PeeringInProgress.as_str(),
+    Configured::S3ConfigurationInProgress.as_str(),
+    Configured::DRClusterConfigurationInProgress.as_str(),
+    Deleted::DeletionInProgress.as_str(),
 ];
 
 /// A transition that people should hear of.

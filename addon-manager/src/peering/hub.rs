@@ -29,6 +29,7 @@ use super::{
     events::Recorder,
     metrics::{Fleet, Metrics},
 };
+use crate::mirrorpeer;
 
 /// A watch with our own newest writes in front of it.
 pub(crate) struct Kind<K>
@@ -188,6 +189,8 @@ pub(crate) struct Queues {
     pub(crate) members: Queue<String>,
     /// Names of clusters whose addon may be able to go now.
     pub(crate) leaving: Queue<String>,
+    /// What `MirrorPeer`s may have to know of.
+    pub(crate) storage: Queue<mirrorpeer::Key>,
 }
 
 impl Hub {
@@ -260,12 +263,7 @@ impl Hub {
 
     /// Everything that concerns one Peering.
     pub(crate) fn observe(&self, name: &str) -> Observed {
-        let known = self.peerings.watch.get(None, name).into_iter().collect();
-        let peering = self
-            .peerings
-            .recent
-            .over(known, |peering| peering.name_any() == name)
-            .pop();
+        let peering = self.peering(name);
         let (exports, links, works) = (
             self.exports.of_peering(name),
             self.links.of_peering(name),
@@ -361,6 +359,29 @@ impl Hub {
             public_key: status.public_key,
             previous_public_key: status.previous_public_key,
         }
+    }
+
+    /// A Peering, as it was last seen or written.
+    pub(crate) fn peering(&self, name: &str) -> Option<Arc<Peering>> {
+        let known = self.peerings.watch.get(None, name).into_iter().collect();
+        let ours = |peering: &Peering| peering.name_any() == name;
+        self.peerings.recent.over(known, ours).pop()
+    }
+
+    /// The links of a Peering.
+    pub(crate) fn links_of(&self, peering: &str) -> Vec<Arc<PeerLink>> {
+        self.links.of_peering(peering)
+    }
+
+    /// The exports of a Peering.
+    pub(crate) fn exports_of(&self, peering: &str) -> Vec<Arc<PeerExport>> {
+        self.exports.of_peering(peering)
+    }
+
+    /// The hub as a managed cluster of its own.
+    pub(crate) fn itself(&self) -> Option<String> {
+        let found = self.clusters.store.find(is_hub)?;
+        Some(found.name_any())
     }
 
     /// Every Peering, as it was last seen or written.

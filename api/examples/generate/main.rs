@@ -4,7 +4,7 @@ mod messages;
 
 use std::{env, fs, path::Path, process::ExitCode};
 
-use peering_api::peering;
+use peering_api::{odf, peering};
 
 const HEAD: &str = "# Generated from api/src/peering by `make generate`. Do not edit.\n";
 
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
 
 /// Every generated file: its path in the repository and its text.
 fn files() -> Vec<(String, String)> {
-    let crds = peering::crds();
+    let crds = [peering::crds(), odf::crds()].concat();
     let names: Vec<_> = crds
         .iter()
         .map(|crd| format!("{}.yaml", crd.metadata.name.as_deref().unwrap_or_default()))

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    deliver::Deliver,
+    deliver::{Deliver, OnConflict},
     object_template,
     probe::Probe,
     source::{Input, Refresh},
@@ -169,6 +169,9 @@ pub struct ObjectTemplate {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
     pub resource: Option<String>,
+    /// What happens when a provisioned object exists and is not ours. What another artefact provisioned is never taken over.
+    #[serde(default)]
+    pub on_conflict: OnConflict,
 }
 
 pub(super) fn yes() -> bool {

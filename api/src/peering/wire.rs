@@ -11,8 +11,12 @@ use super::{
 /// One change on the destination cluster.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.apply), has(self.addToList), has(self.setField), has(self.annotate)].filter(x, x).size() == 1")
-    .message("a wire entry is one of: apply, addToList, setField, annotate"))]
+#[x_kube(
+    validation = Rule::new("[has(self.apply), has(self.addToList), has(self.setField), has(self.annotate)].filter(x, x).size() == 1")
+        .message("a wire entry is one of: apply, addToList, setField, annotate"),
+    validation = Rule::new("!has(self.apply) || self.apply.onConflict == 'Refuse'")
+        .message("an object that is applied for a consumer is never somebody else's: remove apply.onConflict")
+)]
 pub struct Wire {
     /// Applies an object of our own and deletes it when the link goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 
 use peering_api::{
     names,
-    peering::{ObjectRef, ObjectTemplate, PeerExportSpec, reasons::SourceReady},
+    peering::{ObjectRef, ObjectTemplate, OnConflict, PeerExportSpec, reasons::SourceReady},
 };
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
@@ -32,6 +32,7 @@ pub struct Provision {
     pub object: Json,
     id: String,
     peering: String,
+    on_conflict: OnConflict,
 }
 
 impl std::fmt::Debug for Provision {
@@ -108,6 +109,7 @@ fn provision(
         object,
         id,
         peering: spec.peering.clone(),
+        on_conflict: wanted.on_conflict,
     })
 }
 
@@ -131,6 +133,10 @@ impl Provision {
                 bad(SourceReady::SourceForbidden, message)
             }
             Seen::Unknown => bad(SourceReady::KindNotFound, unknown(&self.lookup(), &place.to_string())),
+            // What bears no label of ours belongs to nobody else who provisions, and may be taken over where the profile says so.
+            Seen::Present(object) if owner(object).is_none() && self.on_conflict == OnConflict::Adopt => {
+                Standing::Apply(uid(object))
+            }
             Seen::Present(object) if owner(object) != Some(&self.id) => {
                 let message = format!(
                     "{place} exists and was not made for this artefact, so it is left alone: expected none, or one with \

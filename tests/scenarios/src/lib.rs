@@ -5,6 +5,7 @@ pub mod end;
 pub mod fleet;
 pub mod kinds;
 pub mod objects;
+pub mod odf;
 pub mod rook;
 pub mod scenario;
 pub mod tls;

@@ -113,6 +113,19 @@ pub struct TlsServer {
 impl TlsServer {
     /// Starts with a certificate of a CA.
     pub async fn start(ca: &Ca) -> Result<Self> {
+        Self::serving(ca, greet).await
+    }
+
+    /// Starts one that answers every HTTP request with 403, as buckets do to those whom they do not know.
+    pub async fn refusing(ca: &Ca) -> Result<Self> {
+        Self::serving(ca, refuse).await
+    }
+
+    async fn serving<F, Fut>(ca: &Ca, answer: F) -> Result<Self>
+    where
+        F: Fn(TlsAcceptor, TcpStream) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let current = Arc::new(Current(RwLock::new(ca.issue()?)));
@@ -125,7 +138,7 @@ impl TlsServer {
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(greet(acceptor.clone(), stream));
+                tokio::spawn(answer(acceptor.clone(), stream));
             }
         });
         Ok(Self { address, current, task })
@@ -154,6 +167,16 @@ impl Drop for TlsServer {
 async fn greet(acceptor: TlsAcceptor, stream: TcpStream) {
     if let Ok(mut stream) = acceptor.accept(stream).await {
         let _ = stream.write_all(GREETING).await;
+        let _ = stream.shutdown().await;
+    }
+}
+
+/// One connection of a client that speaks HTTP.
+async fn refuse(acceptor: TlsAcceptor, stream: TcpStream) {
+    if let Ok(mut stream) = acceptor.accept(stream).await {
+        let _ = stream.read(&mut [0; 4096]).await;
+        let answer = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        let _ = stream.write_all(answer).await;
         let _ = stream.shutdown().await;
     }
 }

@@ -657,7 +657,7 @@ fn what_was_provisioned_holds_its_export_until_it_is_gone() {
     let template = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "claim", "namespace": "ceph"}});
     profile.spec.artefacts[0].provision = vec![peering_api::peering::ObjectTemplate {
         template,
-        resource: None,
+        ..peering_api::peering::ObjectTemplate::default()
     }];
     settle(&mut seen);
     let export = Arc::make_mut(&mut seen.exports[0]);

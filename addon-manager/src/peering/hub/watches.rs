@@ -19,7 +19,10 @@ use serde::de::DeserializeOwned;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Hub, Kind, Queues, is_colliding, label};
-use crate::peering::{events::Recorder, metrics::Metrics};
+use crate::{
+    mirrorpeer::Key,
+    peering::{events::Recorder, metrics::Metrics},
+};
 
 /// What every watch is started with.
 pub(super) struct Starter<'a> {
@@ -56,6 +59,7 @@ impl Concerned {
 
     fn cluster(&self, name: String) {
         self.add(|hub| hub.peerings_of_cluster(&name));
+        self.queues.storage.add(Key::Cluster(name.clone()));
         self.queues.members.add(name);
     }
 
@@ -151,6 +155,7 @@ impl<'a> Starter<'a> {
         let watch = self.all("peerings", move |peering: &Peering| {
             seen.seen(peering);
             queues.peerings.add(peering.name_any());
+            queues.storage.add(Key::Peering(peering.name_any()));
             concerned.members_of(peering);
         });
         Kind { watch, recent }
@@ -187,6 +192,7 @@ impl<'a> Starter<'a> {
             also(object);
             queues.leaving.add(object.namespace().unwrap_or_default());
             if let Some(peering) = label(object) {
+                queues.storage.add(Key::Peering(peering.to_owned()));
                 queues.peerings.add(peering.to_owned());
             }
         });

@@ -5,6 +5,7 @@
 mod export;
 mod link;
 mod member;
+mod mirror_peer;
 mod peering;
 
 #[cfg(test)]
@@ -16,6 +17,7 @@ pub use self::{
     export::SourceReady,
     link::{Connected, Delivered, Fresh, LinkReady, Trusted, Wired, Withdrawn},
     member::MemberReady,
+    mirror_peer::{Compatible, Configured, Deleted, Validated},
     peering::{Accepted, Degraded, PeeringReady, ProfileAccepted},
 };
 use crate::Status;
@@ -40,6 +42,15 @@ pub const FRESH: &str = "Fresh";
 pub const CONNECTED: &str = "Connected";
 /// Condition of a link that goes away: the agent has removed what the link had written.
 pub const WITHDRAWN: &str = "Withdrawn";
+
+/// Condition of a `MirrorPeer`: it can be served as it is written.
+pub const VALIDATED: &str = "Validated";
+/// Condition of a `MirrorPeer`: everything is set up.
+pub const CONFIGURED: &str = "Configured";
+/// Condition of a `MirrorPeer`: both clusters run the same version of the storage operator.
+pub const COMPATIBLE: &str = "Compatible";
+/// Condition of a `MirrorPeer` that is being deleted: what was set up has been taken back.
+pub const DELETED: &str = "Deleted";
 
 /// One reason, as the catalogue tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +99,10 @@ pub const CATALOGUE: &[Catalogue] = &[
     LinkReady::CATALOGUE,
     Withdrawn::CATALOGUE,
     MemberReady::CATALOGUE,
+    Validated::CATALOGUE,
+    Configured::CATALOGUE,
+    Compatible::CATALOGUE,
+    Deleted::CATALOGUE,
 ];
 
 /// A text that is none of a condition's reasons, such as one of a newer version.

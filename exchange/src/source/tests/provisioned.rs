@@ -63,6 +63,21 @@ fn drift_and_a_new_template_are_applied_anew() {
 }
 
 #[test]
+fn what_somebody_else_made_is_taken_over_where_the_profile_says_so() {
+    let provision = claim(&export(
+        &CLAIM.replace("- template:", "- onConflict: Adopt\n  template:"),
+    ));
+    let mut theirs = applied(&provision);
+    theirs["metadata"]["labels"] = serde_json::json!({"app": "theirs"});
+    let standing = provision.standing(&present(theirs.clone()));
+    assert_eq!(standing, Standing::Apply(Some("u".into())));
+    // What another artefact has provisioned is never taken over.
+    theirs["metadata"]["labels"] = serde_json::json!({names::LINK_LABEL: "another"});
+    assert!(matches!(provision.standing(&present(theirs)), Standing::Bad(_)));
+    assert_eq!(provision.standing(&present(applied(&provision))), Standing::Stands);
+}
+
+#[test]
 fn what_somebody_else_made_is_left_alone() {
     let provision = claim(&export(CLAIM));
     let mut theirs = applied(&provision);

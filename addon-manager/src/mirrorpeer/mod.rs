@@ -1,0 +1,210 @@
+//! `MirrorPeer`s: the façade for users of the Go orchestrator. Each becomes Peerings, which the peering controller serves, and
+//! what only the hub has to do with storage. Read top to bottom: [`watches`] (of kinds that may be missing), [`observe`]
+//! (snapshots), the crate `storage` (decides, pure), [`write`] (one request per change).
+mod observe;
+mod watches;
+mod write;
+
+use std::{sync::Arc, time::Duration};
+
+use addon_framework::runtime::{Outcome, Queue, RunOptions, run};
+use kube::ResourceExt;
+use storage::{
+    classes::decide_works,
+    mirrorpeer::{Foreign, concerned, decide, decide_ramen, is_leaving, peerings},
+    ramen::RamenError,
+};
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::watches::Storage;
+use crate::peering::Hub;
+
+/// How many keys are worked on at once.
+const CONCURRENCY: usize = 4;
+
+/// How long one pass may take.
+const DEADLINE: Duration = Duration::from_mins(1);
+
+/// What is to be looked at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Key {
+    /// A `MirrorPeer`.
+    Peer(String),
+    /// Whatever a Peering was made for.
+    Peering(String),
+    /// Whatever names a cluster.
+    Cluster(String),
+    /// All `MirrorPeer`s.
+    All,
+    /// Ramen's configuration.
+    Ramen,
+    /// The replication classes of a cluster.
+    Classes(String),
+}
+
+/// Why a pass failed. It is tried again with a growing delay.
+#[derive(Debug, Error)]
+pub(crate) enum MirrorPeerError {
+    /// Something could not be written.
+    #[error("{change} of MirrorPeer {name} could not be written")]
+    Write {
+        /// Name of the `MirrorPeer`.
+        name: String,
+        /// What.
+        change: String,
+        /// Why.
+        source: Box<kube::Error>,
+    },
+    /// It is not known what of Ramen there is.
+    #[error("Ramen's objects could not be listed before a MirrorPeer goes")]
+    Unconfirmed(#[source] Box<kube::Error>),
+    /// Ramen's configuration could not be written.
+    #[error("Ramen's configuration could not be written")]
+    Ramen(#[source] Box<kube::Error>),
+    /// The work with a cluster's replication classes could not be written.
+    #[error("{change} of cluster {cluster} could not be written")]
+    Classes {
+        /// The cluster.
+        cluster: String,
+        /// What.
+        change: String,
+        /// Why.
+        source: Box<kube::Error>,
+    },
+}
+
+/// Runs the controller until the token is cancelled.
+pub(crate) async fn control(hub: Arc<Hub>, storage: Arc<Storage>, queue: Queue<Key>, token: CancellationToken) {
+    hub.ready().await;
+    storage.ready().await;
+    let options = RunOptions {
+        name: "mirrorpeer",
+        concurrency: CONCURRENCY,
+        deadline: DEADLINE,
+    };
+    let keys = queue.clone();
+    run(queue, options, token, move |key: Key| {
+        let (hub, storage, keys) = (hub.clone(), storage.clone(), keys.clone());
+        async move { pass(&hub, &storage, &keys, key).await }
+    })
+    .await;
+}
+
+async fn pass(hub: &Hub, storage: &Storage, keys: &Queue<Key>, key: Key) -> Result<Outcome, MirrorPeerError> {
+    match key {
+        Key::Peer(name) => peer(hub, storage, &name).await?,
+        Key::Ramen => ramen(hub, storage).await?,
+        Key::Classes(cluster) => classes(hub, storage, &cluster).await?,
+        Key::Peering(peering) => {
+            for name in storage.names(|_, peer| peerings(&observe::named(storage, peer)).contains(&peering)) {
+                keys.add(Key::Peer(name));
+            }
+            keys.add(Key::Ramen);
+        }
+        Key::Cluster(cluster) => {
+            for name in storage.names(|_, peer| concerned(peer, &cluster)) {
+                keys.add(Key::Peer(name));
+            }
+            keys.add(Key::Ramen);
+            keys.add(Key::Classes(cluster));
+        }
+        Key::All => {
+            for name in storage.names(|_, _| true) {
+                keys.add(Key::Peer(name));
+            }
+            for cluster in storage.clusters() {
+                keys.add(Key::Classes(cluster));
+            }
+            keys.add(Key::Ramen);
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+/// One pass over one `MirrorPeer`: observe, decide, write.
+async fn peer(hub: &Hub, storage: &Storage, name: &str) -> Result<(), MirrorPeerError> {
+    let Some(peer) = storage.peer(name) else {
+        return Ok(());
+    };
+    let mut seen = observe::of(hub, storage, &peer);
+    if is_leaving(peer.as_ref()) {
+        let confirmed = observe::confirm(hub, &mut seen).await;
+        confirmed.map_err(|source| MirrorPeerError::Unconfirmed(Box::new(source)))?;
+    }
+    let decision = decide(&seen);
+    for change in decision.changes {
+        let text = change.to_string();
+        let failed = |source| MirrorPeerError::Write {
+            name: name.to_owned(),
+            change: text.clone(),
+            source: Box::new(source),
+        };
+        write::change(hub, storage, &peer, change).await.map_err(failed)?;
+        tracing::info!(mirrorpeer = name, change = text, "wrote");
+    }
+    let Some(status) = decision.status else {
+        return Ok(());
+    };
+    // What was written just now may be newer than what was seen: the status belongs to what was seen.
+    let peer = storage.peer(name).filter(|now| now.uid() == peer.uid());
+    let Some(peer) = peer else {
+        return Ok(());
+    };
+    let written = write::status(hub, storage, &peer, &status).await;
+    written.map(drop).map_err(|source| MirrorPeerError::Write {
+        name: name.to_owned(),
+        change: "status".to_owned(),
+        source: Box::new(source),
+    })
+}
+
+/// One pass over Ramen's configuration, for all `MirrorPeer`s.
+async fn ramen(hub: &Hub, storage: &Storage) -> Result<(), MirrorPeerError> {
+    let (seen, stores) = (observe::ramen(storage), observe::stores(hub));
+    let decision = decide_ramen(
+        &seen,
+        &storage.all_peers(),
+        &storage.clients(),
+        &stores,
+        &storage.dr_clusters(),
+    );
+    let decision: Result<_, RamenError> = decision;
+    match decision {
+        Ok(None) => Ok(()),
+        Ok(Some(decision)) => {
+            let written = write::ramen(hub, storage, &decision).await;
+            written.map_err(|source| MirrorPeerError::Ramen(Box::new(source)))?;
+            tracing::info!(namespace = decision.namespace, "wrote Ramen's configuration");
+            Ok(())
+        }
+        Err(error) => {
+            // The MirrorPeers tell it in their conditions; who corrects the text is seen by the watch.
+            tracing::warn!(error = error.to_string(), "Ramen's configuration is left as it is");
+            Ok(())
+        }
+    }
+}
+
+/// One pass over the replication classes of a cluster: one work for all policies.
+async fn classes(hub: &Hub, storage: &Storage, cluster: &str) -> Result<(), MirrorPeerError> {
+    // Before it is known which policies there are, nothing is known to be superfluous.
+    let policies = storage.dr_policies();
+    if policies == Foreign::Pending || !hub.cluster(cluster).managed {
+        return Ok(());
+    }
+    let works = storage.works(cluster);
+    let policies = policies.known().cloned().unwrap_or_default();
+    let changes = decide_works(cluster, &policies, &storage.all_peers(), &storage.clients(), &works);
+    for change in changes {
+        let text = change.to_string();
+        let failed = |source| MirrorPeerError::Classes {
+            cluster: cluster.to_owned(),
+            change: text.clone(),
+            source: Box::new(source),
+        };
+        write::work(hub, storage, cluster, change).await.map_err(failed)?;
+        tracing::info!(cluster, change = text, "wrote");
+    }
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! Watches of what storage brings along. Each kind may be missing, come later and go again: that is a state, not an error.
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    sync::Arc,
+};
+
+use addon_framework::runtime::{Clients, FailureKind, Queue, Recent, Watch, WatchState, watch};
+use futures::FutureExt;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, Resource, ResourceExt};
+use kube_runtime::watcher;
+use peering_api::{
+    ocm::ManifestWork,
+    odf::{CREATED_BY, CREATED_BY_LABEL, ClientInfo, DRCluster, DRPolicy, MirrorPeer, RAMEN_CONFIG_MAP},
+};
+use serde::de::DeserializeOwned;
+use storage::{mirrorpeer::Foreign, odf_info};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::Key;
+
+/// `ConfigMap` with what clients and providers there are, where somebody keeps it (2.6).
+const CLIENT_INFO: &str = "odf-client-info";
+
+/// A watch with our own newest writes in front of it.
+pub(super) struct Kind<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    watch: Watch<K>,
+    pub(super) recent: Arc<Recent<K>>,
+}
+
+impl<K> Kind<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    /// What there is, as far as that is known.
+    fn seen(&self) -> Foreign<Vec<Arc<K>>> {
+        if let WatchState::Failing(failure) = self.watch.state()
+            && failure.kind == FailureKind::Missing
+        {
+            return Foreign::Missing;
+        }
+        if self.watch.ready().now_or_never().is_none() {
+            return Foreign::Pending;
+        }
+        Foreign::Known(self.recent.over(self.watch.store.state(), |_| true))
+    }
+
+    fn all(&self) -> Vec<Arc<K>> {
+        self.seen().known().cloned().unwrap_or_default()
+    }
+
+    /// Resolves when the first list is complete or has failed.
+    async fn settled(&self) {
+        let mut states = self.watch.states();
+        // An error says that the watch was stopped: nobody has to wait any longer.
+        let _ = states.wait_for(|state| *state != WatchState::Listing).await;
+    }
+}
+
+/// All of them.
+pub(crate) struct Storage {
+    pub(super) peers: Kind<MirrorPeer>,
+    pub(super) dr_clusters: Kind<DRCluster>,
+    dr_policies: Kind<DRPolicy>,
+    pub(super) ramen: Kind<ConfigMap>,
+    clients: Kind<ConfigMap>,
+    pub(super) works: Kind<ManifestWork>,
+}
+
+/// What every watch is started with.
+struct Starter<'a> {
+    clients: &'a Clients,
+    tasks: &'a TaskTracker,
+    token: &'a CancellationToken,
+    queue: &'a Queue<Key>,
+}
+
+impl Starter<'_> {
+    fn kind<K>(
+        &self,
+        name: &'static str,
+        config: watcher::Config,
+        on: impl Fn(&K, &Queue<Key>) + Send + Sync + 'static,
+    ) -> Kind<K>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        let recent = Arc::new(Recent::<K>::default());
+        let (seen, queue) = (recent.clone(), self.queue.clone());
+        let api = Api::all(self.clients.watch.clone());
+        let watch = watch(self.tasks, self.token, name, api, config, move |object: &K| {
+            seen.seen(object);
+            on(object, &queue);
+        });
+        self.tell(&watch);
+        Kind { watch, recent }
+    }
+
+    /// A kind that comes or goes concerns everybody.
+    fn tell<K>(&self, watch: &Watch<K>)
+    where
+        K: Resource<DynamicType = ()> + Clone + 'static,
+    {
+        // Neither the number of tries nor what the last error says matters here.
+        let kind = |state: &WatchState| match state {
+            WatchState::Listing => (true, None),
+            WatchState::Synced => (false, None),
+            WatchState::Failing(failure) => (false, Some(failure.kind)),
+        };
+        let (mut states, queue, token) = (watch.states(), self.queue.clone(), self.token.clone());
+        let mut before = None;
+        self.tasks.spawn(async move {
+            let follow = async move {
+                loop {
+                    let now = Some(kind(&states.borrow_and_update()));
+                    if std::mem::replace(&mut before, now) != now {
+                        queue.add(Key::All);
+                    }
+                    if states.changed().await.is_err() {
+                        return;
+                    }
+                }
+            };
+            token.run_until_cancelled(follow).await
+        });
+    }
+
+    fn named<K>(&self, name: &'static str, object: &'static str, key: Key) -> Kind<K>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        let config = watcher::Config::default().fields(&format!("metadata.name={object}"));
+        self.kind(name, config, move |_, queue| queue.add(key.clone()))
+    }
+}
+
+impl Storage {
+    /// Starts all watches.
+    pub(crate) fn watch(
+        clients: &Clients,
+        tasks: &TaskTracker,
+        token: &CancellationToken,
+        queue: &Queue<Key>,
+    ) -> Arc<Self> {
+        let starter = Starter {
+            clients,
+            tasks,
+            token,
+            queue,
+        };
+        let all = watcher::Config::default;
+        Arc::new(Self {
+            peers: starter.kind("mirrorpeers", all(), |peer: &MirrorPeer, queue| {
+                queue.add(Key::Peer(peer.name_any()));
+                // Others may share its clusters, or wait for it to go.
+                for item in &peer.spec.items {
+                    queue.add(Key::Cluster(item.cluster_name.clone()));
+                }
+            }),
+            dr_clusters: starter.kind("drclusters", all(), |cluster: &DRCluster, queue| {
+                queue.add(Key::Cluster(cluster.name_any()));
+            }),
+            dr_policies: starter.kind("drpolicies", all(), |policy: &DRPolicy, queue| {
+                for cluster in &policy.spec.dr_clusters {
+                    queue.add(Key::Cluster(cluster.clone()));
+                }
+            }),
+            ramen: starter.named("ramen-configuration", RAMEN_CONFIG_MAP, Key::All),
+            clients: starter.named("odf-client-info", CLIENT_INFO, Key::All),
+            works: starter.kind(
+                "storage-works",
+                all().labels(&format!("{CREATED_BY_LABEL}={CREATED_BY}")),
+                |work: &ManifestWork, queue| queue.add(Key::Classes(work.namespace().unwrap_or_default())),
+            ),
+        })
+    }
+
+    /// Resolves when it is known of every kind whether it is there.
+    pub(super) async fn ready(&self) {
+        self.peers.settled().await;
+        self.dr_clusters.settled().await;
+        self.dr_policies.settled().await;
+        self.ramen.settled().await;
+        self.clients.settled().await;
+        self.works.settled().await;
+    }
+
+    /// All `MirrorPeer`s.
+    pub(super) fn all_peers(&self) -> Vec<Arc<MirrorPeer>> {
+        self.peers.all()
+    }
+
+    /// Names of the `MirrorPeer`s that fit.
+    pub(super) fn names(&self, fits: impl Fn(&str, &Arc<MirrorPeer>) -> bool) -> BTreeSet<String> {
+        let all = self.all_peers();
+        let found = all.iter().filter(|peer| fits(&peer.name_any(), peer));
+        found.map(|peer| peer.name_any()).collect()
+    }
+
+    /// One `MirrorPeer`.
+    pub(super) fn peer(&self, name: &str) -> Option<Arc<MirrorPeer>> {
+        let known = self.peers.watch.get(None, name)?;
+        Some(self.peers.recent.newest(known))
+    }
+
+    /// Ramen's clusters, by name.
+    pub(super) fn dr_clusters(&self) -> Foreign<BTreeMap<String, Arc<DRCluster>>> {
+        match self.dr_clusters.seen() {
+            Foreign::Pending => Foreign::Pending,
+            Foreign::Missing => Foreign::Missing,
+            Foreign::Known(all) => {
+                Foreign::Known(all.into_iter().map(|cluster| (cluster.name_any(), cluster)).collect())
+            }
+        }
+    }
+
+    /// Ramen's policies.
+    pub(super) fn dr_policies(&self) -> Foreign<Vec<Arc<DRPolicy>>> {
+        self.dr_policies.seen()
+    }
+
+    /// The `ConfigMap`s with Ramen's configuration.
+    pub(super) fn ramen(&self) -> Foreign<Vec<Arc<ConfigMap>>> {
+        self.ramen.seen()
+    }
+
+    /// The works for a cluster that were made for storage, by us or by the Go orchestrator.
+    pub(super) fn works(&self, cluster: &str) -> Vec<Arc<ManifestWork>> {
+        let mut all = self.works.all();
+        all.retain(|work| work.namespace().as_deref() == Some(cluster));
+        all
+    }
+
+    /// The clusters that `MirrorPeer`s name, and those which have works.
+    pub(super) fn clusters(&self) -> BTreeSet<String> {
+        let peers = self.all_peers();
+        let items = peers.iter().flat_map(|peer| &peer.spec.items);
+        let named = items.map(|item| item.cluster_name.clone());
+        named
+            .chain(self.works.all().iter().filter_map(|work| work.namespace()))
+            .collect()
+    }
+
+    /// What clients and providers there are, by key of `odf-client-info`. What cannot be read is left out.
+    pub(super) fn clients(&self) -> BTreeMap<String, ClientInfo> {
+        let maps = self.clients.all();
+        let data = maps.iter().filter_map(|map| map.data.as_ref());
+        data.flat_map(|data| odf_info::clients(data).0).collect()
+    }
+}

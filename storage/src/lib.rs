@@ -1,0 +1,12 @@
+//! The pure core of storage disaster recovery: what follows from a `MirrorPeer`. No client, no clock, no async.
+//!
+//! Read in this order: [`mirrorpeer`] (from what was seen to what is to be written, and what users are told), [`store`]
+//! (what a cluster hands over about its bucket), [`ramen`] (the text of Ramen's configuration), [`classes`] (replication
+//! classes of a `DRPolicy`), [`odf_info`] (what storage operators tell about themselves), [`names`] (names that users of the
+//! Go orchestrator know).
+pub mod classes;
+pub mod mirrorpeer;
+pub mod names;
+pub mod odf_info;
+pub mod ramen;
+pub mod store;

@@ -1,0 +1,348 @@
+//! What a `MirrorPeer` asks for: Peerings on profiles that stand in `manifests/profiles/`.
+use std::collections::{BTreeMap, BTreeSet};
+
+use peering_api::{
+    kube::ResourceExt,
+    odf::{ClientInfo, MirrorPeer, PeerRef, S3SecretRef, S3StoreProfile},
+    peering::{Member, PeeringSpec},
+};
+use thiserror::Error;
+
+use super::{
+    mode::{self, Mode, ModeError},
+    seen::{Observed, Ramen, is_leaving, older},
+};
+use crate::{names, store::Store};
+
+/// The profile that hands Ceph's tokens over.
+pub const CONVERGED_PROFILE: &str = "odf-converged";
+/// The profile that makes a bucket and hands its credentials over to the hub.
+pub const S3_PROFILE: &str = "odf-s3";
+
+/// Why a `MirrorPeer` cannot be served as it is written.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum PlanError {
+    /// There are not two items.
+    #[error("expected two items, seen {0}")]
+    Count(usize),
+    /// A name is empty.
+    #[error("an item needs clusterName and storageClusterRef.name, seen an empty one")]
+    Empty,
+    /// Both items are the same.
+    #[error("both items are storage cluster {1} of cluster {0}: name two")]
+    Same(String, String),
+    /// A cluster is not known.
+    #[error(
+        "cluster {0} is not a ManagedCluster of this hub, or is being detached: import it or correct items.clusterName"
+    )]
+    NotManaged(String),
+    /// Somebody else pairs them already.
+    #[error("MirrorPeer {0} pairs the same storage clusters already: delete one of the two")]
+    Duplicate(String),
+    /// The kind of storage cannot be told.
+    #[error(transparent)]
+    Mode(#[from] ModeError),
+    /// A `StorageCluster` needs a namespace.
+    #[error("storage cluster {1} of cluster {0} needs a namespace: set storageClusterRef.namespace")]
+    NoNamespace(String, String),
+}
+
+/// A storage cluster that keeps metadata in a bucket.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StoreKey {
+    /// The cluster.
+    pub cluster: String,
+    /// Namespace of the `StorageCluster`.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl StoreKey {
+    /// The store of an item; `None` where its namespace is not known.
+    #[must_use]
+    pub fn of(item: &PeerRef, clients: &BTreeMap<String, ClientInfo>) -> Option<Self> {
+        let known = clients.get(&mode::key(item));
+        let told = known.map(|client| client.provider_info.namespaced_name.namespace.as_str());
+        let namespace = mode::namespace(item).or(told.filter(|namespace| !namespace.is_empty()))?;
+        Some(Self {
+            cluster: item.cluster_name.clone(),
+            namespace: namespace.to_owned(),
+            name: item.storage_cluster_ref.name.clone(),
+        })
+    }
+
+    /// The Peering that makes it known to the hub.
+    #[must_use]
+    pub fn peering(&self) -> String {
+        names::store_peering(&self.cluster, &self.namespace, &self.name)
+    }
+
+    /// Its entry in Ramen's configuration.
+    #[must_use]
+    pub fn profile(&self) -> String {
+        names::s3_profile(&self.cluster, &self.name)
+    }
+
+    /// The Secret with its credentials, in the namespace of Ramen's hub operator.
+    #[must_use]
+    pub fn secret(&self) -> String {
+        names::s3_secret(&self.cluster, &self.namespace, &self.name)
+    }
+
+    /// What Ramen is told of it.
+    #[must_use]
+    pub fn ramen(&self, store: &Store) -> S3StoreProfile {
+        S3StoreProfile {
+            s3_profile_name: self.profile(),
+            s3_bucket: store.bucket.clone(),
+            s3_region: store.region.clone(),
+            s3_compatible_endpoint: store.endpoint.clone(),
+            s3_secret_ref: S3SecretRef { name: self.secret() },
+            ca_certificates: store.ramen_ca(),
+        }
+    }
+}
+
+/// A store that a `MirrorPeer` uses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoreUse {
+    /// Whose it is.
+    pub key: StoreKey,
+    /// Name of the Peering.
+    pub peering: String,
+    /// What it says; `None` while that cannot be told, as long as Ramen is not there or the hub does not manage itself.
+    pub spec: Option<PeeringSpec>,
+    /// Which entry Ramen uses for the cluster: another one where an older `MirrorPeer` brought it.
+    pub profile: String,
+}
+
+/// The exchange of Ceph's tokens.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tokens {
+    /// Name of the Peering.
+    pub peering: String,
+    /// What it says.
+    pub spec: PeeringSpec,
+}
+
+/// What a `MirrorPeer` asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Which kind of storage is paired.
+    pub mode: Mode,
+    /// The exchange of Ceph's tokens, where there are any.
+    pub tokens: Option<Tokens>,
+    /// The buckets, with `manageS3`.
+    pub stores: Vec<StoreUse>,
+}
+
+/// Plans, or tells why that cannot be done. Nothing is taken back because of an error.
+pub fn plan(seen: &Observed) -> Result<Plan, PlanError> {
+    let (first, second) = validate(seen)?;
+    let spec = &seen.peer.spec;
+    let mode = mode::mode(
+        spec,
+        |item| seen.clients.get(&mode::key(item)).cloned(),
+        |item| clients_of(seen, &item.cluster_name),
+    )?;
+    if mode == Mode::Client {
+        return Ok(Plan {
+            mode,
+            tokens: None,
+            stores: Vec::new(),
+        });
+    }
+    let key = |item: &PeerRef| {
+        let missing = || PlanError::NoNamespace(item.cluster_name.clone(), item.storage_cluster_ref.name.clone());
+        StoreKey::of(item, &seen.clients).ok_or_else(missing)
+    };
+    let tokens = if mode == Mode::Converged {
+        Some(tokens(&seen.peer.name_any(), &key(first)?, &key(second)?))
+    } else {
+        None
+    };
+    let stores = if spec.manage_s3 {
+        vec![store(seen, key(first)?), store(seen, key(second)?)]
+    } else {
+        Vec::new()
+    };
+    Ok(Plan { mode, tokens, stores })
+}
+
+fn validate(seen: &Observed) -> Result<(&PeerRef, &PeerRef), PlanError> {
+    let items = seen.peer.spec.items.as_slice();
+    let [first, second] = items else {
+        return Err(PlanError::Count(items.len()));
+    };
+    let empty = |item: &PeerRef| item.cluster_name.is_empty() || item.storage_cluster_ref.name.is_empty();
+    if empty(first) || empty(second) {
+        return Err(PlanError::Empty);
+    }
+    if bare(first) == bare(second) {
+        return Err(PlanError::Same(
+            first.cluster_name.clone(),
+            first.storage_cluster_ref.name.clone(),
+        ));
+    }
+    let managed = |name: &str| seen.clusters.get(name).is_some_and(|cluster| cluster.managed);
+    if let Some(item) = items.iter().find(|item| !managed(&item.cluster_name)) {
+        return Err(PlanError::NotManaged(item.cluster_name.clone()));
+    }
+    let first_of_pair = seen
+        .others
+        .iter()
+        .filter(|other| !is_leaving(other.as_ref()) && pair(other) == pair(&seen.peer) && older(other, &seen.peer));
+    match first_of_pair.min_by_key(|other| other.creation_timestamp()) {
+        Some(other) => Err(PlanError::Duplicate(other.name_any())),
+        None => Ok((first, second)),
+    }
+}
+
+fn clients_of(seen: &Observed, cluster: &str) -> Vec<String> {
+    let ours = seen.clients.keys().filter_map(|key| key.strip_prefix(cluster));
+    ours.filter_map(|rest| rest.strip_prefix('_'))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn bare(item: &PeerRef) -> (&str, &str) {
+    (&item.cluster_name, &item.storage_cluster_ref.name)
+}
+
+fn pair(peer: &MirrorPeer) -> BTreeSet<(&str, &str)> {
+    peer.spec.items.iter().map(bare).collect()
+}
+
+/// Whether two `MirrorPeer`s pair the same storage clusters, in whatever order.
+#[must_use]
+pub fn protects_same(one: &MirrorPeer, other: &MirrorPeer) -> bool {
+    pair(one) == pair(other)
+}
+
+fn parameters(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let pairs = pairs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    pairs.collect()
+}
+
+/// Names of Secrets by the cluster that they come from, as profiles take them.
+fn by_cluster<'n>(names: impl IntoIterator<Item = (&'n StoreKey, String)>) -> String {
+    let map: BTreeMap<_, _> = names.into_iter().map(|(key, name)| (&key.cluster, name)).collect();
+    // A map of strings always serialises.
+    serde_json::to_string(&map).unwrap_or_default()
+}
+
+fn tokens(name: &str, first: &StoreKey, second: &StoreKey) -> Tokens {
+    let member = |key: &StoreKey| Member {
+        cluster: key.cluster.clone(),
+        parameters: parameters(&[("namespace", &key.namespace), ("storageCluster", &key.name)]),
+        ..Member::default()
+    };
+    // What a member receives is named after the other one, as the Go orchestrator did.
+    let secrets = [first, second].map(|key| (key, names::peer_secret(&key.cluster, &key.namespace, &key.name)));
+    Tokens {
+        peering: names::token_peering(name),
+        spec: PeeringSpec {
+            profile: CONVERGED_PROFILE.to_owned(),
+            members: vec![member(first), member(second)],
+            parameters: parameters(&[("peerSecrets", &by_cluster(secrets))]),
+            ..PeeringSpec::default()
+        },
+    }
+}
+
+fn store(seen: &Observed, key: StoreKey) -> StoreUse {
+    let users = users(seen, &key);
+    let peering = key.peering();
+    let spec = match (&seen.ramen, &seen.hub) {
+        (Ramen::Known { namespace, .. }, Some(hub)) if *hub != key.cluster => {
+            // The bucket that is there stays, in whatever order items are written and whoever came first.
+            let known = seen.peerings.get(&peering).map(|peering| &peering.spec.parameters);
+            let known = known.and_then(|known| known.get("bucket")).cloned();
+            let bucket = known.or_else(|| users.first().and_then(|user| legacy_bucket(user)));
+            bucket.map(|bucket| PeeringSpec {
+                profile: S3_PROFILE.to_owned(),
+                members: [&key.cluster, hub]
+                    .map(|cluster| Member {
+                        cluster: cluster.clone(),
+                        ..Member::default()
+                    })
+                    .to_vec(),
+                parameters: parameters(&[
+                    ("namespace", &key.namespace),
+                    ("bucket", &bucket),
+                    ("secrets", &by_cluster([(&key, key.secret())])),
+                    ("hubNamespace", namespace),
+                ]),
+                ..PeeringSpec::default()
+            })
+        }
+        _ => None,
+    };
+    StoreUse {
+        profile: profile(seen, &key),
+        key,
+        peering,
+        spec,
+    }
+}
+
+/// The entry that Ramen shall use for the cluster of a store. Ramen knows one per cluster and lets nobody change it: the one
+/// in use stays as long as anybody brings it, and then the oldest `MirrorPeer` names the next.
+fn profile(seen: &Observed, key: &StoreKey) -> String {
+    let brought = live(seen, |item| item.cluster_name == key.cluster);
+    let items = brought.iter().flat_map(|peer| &peer.spec.items);
+    let brought = items
+        .filter(|item| item.cluster_name == key.cluster)
+        .filter_map(|item| StoreKey::of(item, &seen.clients).map(|key| key.profile()));
+    let known = seen.dr_clusters.known().and_then(|known| known.get(&key.cluster));
+    let used = known.map(|cluster| cluster.spec.s3_profile_name.as_str());
+    let all: Vec<_> = brought.collect();
+    let stays = all.iter().find(|profile| Some(profile.as_str()) == used);
+    stays.or(all.first()).cloned().unwrap_or_else(|| key.profile())
+}
+
+fn legacy_bucket(peer: &MirrorPeer) -> Option<String> {
+    let [first, second] = peer.spec.items.as_slice() else {
+        return None;
+    };
+    Some(names::bucket(&first.cluster_name, &second.cluster_name))
+}
+
+/// All live `MirrorPeer`s with `manageS3` that fit, the oldest first.
+fn live(seen: &Observed, fits: impl Fn(&PeerRef) -> bool) -> Vec<&MirrorPeer> {
+    let all = seen.others.iter().chain([&seen.peer]).map(AsRef::as_ref);
+    let mut found: Vec<&MirrorPeer> = all
+        .filter(|peer| !is_leaving(*peer) && peer.spec.manage_s3 && peer.spec.items.iter().any(&fits))
+        .collect();
+    found.sort_by_key(|peer| (peer.creation_timestamp().map(|at| at.0), peer.name_any()));
+    found
+}
+
+/// The live `MirrorPeer`s that use a store, the oldest first.
+pub(super) fn users<'s>(seen: &'s Observed, key: &StoreKey) -> Vec<&'s MirrorPeer> {
+    live(seen, |item| StoreKey::of(item, &seen.clients).as_ref() == Some(key))
+}
+
+/// The stores that the items of a `MirrorPeer` stand for, whether it manages S3 or not.
+pub(super) fn stores(seen: &Observed) -> Vec<StoreKey> {
+    let items = seen.peer.spec.items.iter();
+    items.filter_map(|item| StoreKey::of(item, &seen.clients)).collect()
+}
+
+/// Names of all Peerings that may be made for a `MirrorPeer`. Where a namespace is missing in an item, it is taken from `clients`.
+#[must_use]
+pub fn peerings(seen: &Observed) -> Vec<String> {
+    let tokens = names::token_peering(&seen.peer.name_any());
+    std::iter::once(tokens)
+        .chain(stores(seen).iter().map(StoreKey::peering))
+        .collect()
+}
+
+/// Whether a `MirrorPeer` names a cluster.
+#[must_use]
+pub fn concerned(peer: &MirrorPeer, cluster: &str) -> bool {
+    peer.spec.items.iter().any(|item| item.cluster_name == cluster)
+}
