@@ -1,6 +1,6 @@
 //! The programming model: what an addon says about itself. Everything here is asked often and must be quick and pure;
 //! only [`Addon::before_removal`] may talk to an API server.
-use std::error::Error as StdError;
+use std::{error::Error as StdError, sync::Arc};
 
 use futures::future::{BoxFuture, FutureExt};
 use peering_api::{
@@ -13,6 +13,8 @@ use peering_api::{
 };
 use serde::Serialize;
 use thiserror::Error;
+
+use crate::csr::Signer;
 
 /// Why an addon cannot say what it wants.
 #[derive(Debug, Error)]
@@ -83,6 +85,15 @@ pub trait Addon: Send + Sync + 'static {
             cluster.metadata.name.as_deref().unwrap_or_default(),
             self.name(),
         ))
+    }
+
+    /// The CA that signs for a signer of this addon's own: one that [`Addon::registration`] names as `customSigner`, with a
+    /// subject. `None`: somebody else signs.
+    ///
+    /// Asked for each request, so a renewed CA is used from the next request on; certificates by the old one stay valid.
+    fn signer(&self, cluster: &str, name: &str) -> Option<Arc<Signer>> {
+        let _ = (cluster, name);
+        None
     }
 
     /// Settings which are the same for all clusters.

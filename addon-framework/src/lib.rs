@@ -27,4 +27,5 @@ mod work;
 use peering_api::compare;
 
 pub use addon::{Addon, AddonError, Options, Registration, Removal, object};
+pub use csr::{Signer, SignerError};
 pub use manager::{BuildError, Builder, Manager};

@@ -3,12 +3,18 @@
 //! The Go framework compares the requesting user by prefix, so that the agent of cluster `c10` may get certificates of `c1`.
 //! It also takes the subject from `status.registrations`, which the cluster's own agent may write. Here the subject must
 //! stand there *and* be what the addon wants.
+//!
+//! Requests for a signer of the addon's own are judged again by the same rules before they are signed ([`sign`]), so that
+//! what was approved by hand is not signed with another subject or extension.
+mod signer;
+
+use jiff::Timestamp;
 use peering_api::{
     k8s_openapi::api::certificates::v1::CertificateSigningRequest,
     kube::ResourceExt,
     ocm::{
         ManagedCluster, ManagedClusterAddOn,
-        addon::v1beta1::{RegistrationConfig, Subject},
+        addon::v1beta1::{CUSTOM_SIGNER, RegistrationConfig, Subject},
         names::{
             ADDON_NAME_LABEL, AUTHENTICATED_GROUP, CLUSTER_NAME_LABEL, IDENTITY_PREFIX, KUBE_CLIENT_SIGNER,
             MANAGED_CLUSTERS_GROUP,
@@ -21,9 +27,11 @@ use x509_parser::{
     extensions::{GeneralName, ParsedExtension, X509Extension},
     pem::parse_x509_pem,
     prelude::FromDer,
-    x509::X509Name,
+    x509::{SubjectPublicKeyInfo, X509Name},
 };
 
+use self::signer::Terms;
+pub use self::signer::{Signer, SignerError};
 use crate::registration::kube_client_subject;
 
 /// The usages that an agent's client certificate may have; the last one it must have.
@@ -72,22 +80,83 @@ pub fn labelled(csr: &CertificateSigningRequest) -> Option<(&str, &str)> {
 
 /// Decides about a request.
 pub fn decide(request: &Request<'_>) -> Decision {
-    match judge(request) {
+    if is_decided(request.csr) {
+        return ignore("it is decided already");
+    }
+    match judge(request, |_, _, _| ()) {
         Ok(()) => Decision::Approve,
         Err(decision) => decision,
     }
 }
 
-fn judge(request: &Request<'_>) -> Result<(), Decision> {
+/// Whether a request is approved and waits for the certificate of a signer which is not one of Kubernetes.
+pub fn awaits_signature(csr: &CertificateSigningRequest) -> bool {
+    let Some(status) = &csr.status else { return false };
+    let is = |type_: &str| {
+        status
+            .conditions
+            .iter()
+            .flatten()
+            .any(|condition| condition.type_ == type_)
+    };
+    csr.spec.signer_name != KUBE_CLIENT_SIGNER
+        && status.certificate.is_none()
+        && is("Approved")
+        && !is("Denied")
+        && !is("Failed")
+}
+
+/// Signs a request that [`awaits_signature`], if it could be approved now. Returns PEM.
+pub fn sign(
+    request: &Request<'_>,
+    signer: &Signer,
+    now: Timestamp,
+    serial: u128,
+) -> Result<Result<String, SignerError>, Decision> {
+    judge(request, |key, subject, host| {
+        let terms = Terms {
+            subject,
+            host,
+            asked: request.csr.spec.expiration_seconds,
+        };
+        signer.sign(key, &terms, now, serial)
+    })
+}
+
+/// Gives key, subject and host name of a good request to `then`.
+fn judge<T>(
+    request: &Request<'_>,
+    then: impl FnOnce(&SubjectPublicKeyInfo<'_>, &Subject, &str) -> T,
+) -> Result<T, Decision> {
     let csr = request.csr;
     let (cluster, addon) = labelled(csr).ok_or_else(|| ignore("it has no labels for cluster and addon"))?;
-    is_pending(csr)?;
+    is_of_agents(csr)?;
+    let wanted = subject_for(&csr.spec.signer_name, request.wanted);
+    if wanted.is_none() && csr.spec.signer_name != KUBE_CLIENT_SIGNER {
+        return Err(ignore(format!(
+            "its signer is {}, neither {KUBE_CLIENT_SIGNER} nor one that addon {addon} registers a subject for",
+            csr.spec.signer_name
+        )));
+    }
     is_from_agent(csr, cluster)?;
-    let subject = registered(request, cluster, addon)?;
+    let subject = registered(request, wanted, cluster, addon)?;
     // From here on the cluster's own agent asks for its own addon.
     usages(csr)?;
     lifetime(csr)?;
-    content(&csr.spec.request.0, addon, subject)
+    let host = format!("{addon}.addon.open-cluster-management.io");
+    content(&csr.spec.request.0, &host, subject, then)
+}
+
+/// The subject of the registration for this signer.
+fn subject_for<'a>(signer: &str, registrations: &'a [RegistrationConfig]) -> Option<&'a Subject> {
+    if signer == KUBE_CLIENT_SIGNER {
+        return kube_client_subject(registrations);
+    }
+    let mut custom = registrations
+        .iter()
+        .filter(|config| config.type_ == CUSTOM_SIGNER)
+        .filter_map(|config| config.custom_signer.as_ref());
+    custom.find(|config| config.signer_name == signer)?.subject.as_ref()
 }
 
 fn ignore(reason: impl Into<String>) -> Decision {
@@ -98,19 +167,10 @@ fn deny(reason: impl Into<String>) -> Decision {
     Decision::Deny(reason.into())
 }
 
-fn is_pending(csr: &CertificateSigningRequest) -> Result<(), Decision> {
+fn is_of_agents(csr: &CertificateSigningRequest) -> Result<(), Decision> {
     // What the registration agent calls its requests, and the Go framework filters by.
     if !csr.name_any().starts_with("addon") {
         return Err(ignore("its name does not begin with \"addon\""));
-    }
-    if csr.spec.signer_name != KUBE_CLIENT_SIGNER {
-        return Err(ignore(format!(
-            "its signer is {}, not {KUBE_CLIENT_SIGNER}",
-            csr.spec.signer_name
-        )));
-    }
-    if is_decided(csr) {
-        return Err(ignore("it is decided already"));
     }
     Ok(())
 }
@@ -146,7 +206,12 @@ fn is_from_agent(csr: &CertificateSigningRequest, cluster: &str) -> Result<(), D
 }
 
 /// The subject which both the addon and the object's status name.
-fn registered<'a>(request: &Request<'a>, cluster: &str, name: &str) -> Result<&'a Subject, Decision> {
+fn registered<'a>(
+    request: &Request<'a>,
+    wanted: Option<&'a Subject>,
+    cluster: &str,
+    name: &str,
+) -> Result<&'a Subject, Decision> {
     let addon = request
         .addon
         .filter(|addon| addon.name_any() == name && addon.namespace().as_deref() == Some(cluster));
@@ -158,16 +223,16 @@ fn registered<'a>(request: &Request<'a>, cluster: &str, name: &str) -> Result<&'
     if !known.is_some_and(|known| known.spec.hub_accepts_client) {
         return Err(ignore(format!("cluster {cluster} is not accepted by the hub")));
     }
-    let wanted = kube_client_subject(request.wanted)
-        .ok_or_else(|| ignore(format!("addon {name} registers nothing at the hub's API server")))?;
+    let wanted = wanted.ok_or_else(|| ignore(format!("addon {name} registers nothing at the hub's API server")))?;
     let status = addon
         .status
         .as_ref()
         .map(|status| status.registrations.as_slice())
         .unwrap_or_default();
-    let written = kube_client_subject(status).filter(|subject| subject.user == wanted.user);
+    let written = subject_for(&request.csr.spec.signer_name, status).filter(|subject| subject.user == wanted.user);
     written
         .filter(|subject| same_set(&subject.groups, &wanted.groups))
+        .filter(|subject| sorted(&subject.organization_units) == sorted(&wanted.organization_units))
         .map(|_| wanted)
         .ok_or_else(|| {
             ignore(format!(
@@ -198,7 +263,12 @@ fn lifetime(csr: &CertificateSigningRequest) -> Result<(), Decision> {
     }
 }
 
-fn content(pem: &[u8], addon: &str, subject: &Subject) -> Result<(), Decision> {
+fn content<T>(
+    pem: &[u8],
+    host: &str,
+    subject: &Subject,
+    then: impl FnOnce(&SubjectPublicKeyInfo<'_>, &Subject, &str) -> T,
+) -> Result<T, Decision> {
     if pem.len() > MAX_REQUEST {
         return Err(deny(format!(
             "the request has {} bytes; at most {MAX_REQUEST} are read",
@@ -231,10 +301,14 @@ fn content(pem: &[u8], addon: &str, subject: &Subject) -> Result<(), Decision> {
             }
         }
     }
-    host_name(&extensions, addon)
+    host_name(&extensions, host)?;
+    if let Some(why) = signer::refused_key(&info.subject_pki) {
+        return Err(deny(why));
+    }
+    Ok(then(&info.subject_pki, subject, host))
 }
 
-/// The CN is the registered user, the Os are the registered groups, and there is nothing else.
+/// The CN is the registered user, the Os are the registered groups, the OUs the registered units, and there is nothing else.
 fn names(name: &X509Name<'_>, subject: &Subject) -> Result<(), Decision> {
     let text = |attribute: &x509_parser::x509::AttributeTypeAndValue<'_>| attribute.as_str().map(str::to_owned).ok();
     let users: Vec<_> = name.iter_common_name().map(text).collect();
@@ -244,15 +318,22 @@ fn names(name: &X509Name<'_>, subject: &Subject) -> Result<(), Decision> {
     }
     let groups = groups.filter(|groups| same_set(groups, &subject.groups));
     let groups = groups.ok_or_else(|| ignore(format!("the Os are not the registered groups {:?}", subject.groups)))?;
-    if name.iter_attributes().count() != 1 + groups.len() {
-        return Err(ignore("the subject has more than a CN and Os"));
+    let units: Option<Vec<_>> = name.iter_organizational_unit().map(text).collect();
+    let units = units.filter(|units| sorted(units) == sorted(&subject.organization_units));
+    let units = units.ok_or_else(|| {
+        ignore(format!(
+            "the OUs are not the registered units {:?}",
+            subject.organization_units
+        ))
+    })?;
+    if name.iter_attributes().count() != 1 + groups.len() + units.len() {
+        return Err(ignore("the subject has more than a CN, Os and OUs"));
     }
     Ok(())
 }
 
 /// The only extension is the addon's host name.
-fn host_name(extensions: &[&X509Extension<'_>], addon: &str) -> Result<(), Decision> {
-    let expected = format!("{addon}.addon.open-cluster-management.io");
+fn host_name(extensions: &[&X509Extension<'_>], expected: &str) -> Result<(), Decision> {
     let refuse = || {
         deny(format!(
             "the request must ask for the host name {expected} and for no other extension"
@@ -263,23 +344,25 @@ fn host_name(extensions: &[&X509Extension<'_>], addon: &str) -> Result<(), Decis
         return Err(refuse());
     };
     match names.general_names.as_slice() {
-        [GeneralName::DNSName(name)] if *name == expected => Ok(()),
+        [GeneralName::DNSName(name)] if **name == *expected => Ok(()),
         _ => Err(refuse()),
     }
 }
 
 /// The same entries in any order, each once; `system:authenticated`, which everybody has, may stand beside.
 fn same_set(found: &[String], expected: &[String]) -> bool {
-    let sorted = |list: &[String]| {
-        let mut list: Vec<_> = list
-            .iter()
-            .filter(|entry| *entry != AUTHENTICATED_GROUP)
-            .cloned()
-            .collect();
-        list.sort();
+    let others = |list: &[String]| {
+        let mut list = sorted(list);
+        list.retain(|entry| entry != AUTHENTICATED_GROUP);
         list
     };
-    sorted(found) == sorted(expected)
+    others(found) == others(expected)
+}
+
+fn sorted(list: &[String]) -> Vec<String> {
+    let mut list = list.to_vec();
+    list.sort();
+    list
 }
 
 #[cfg(test)]

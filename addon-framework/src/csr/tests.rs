@@ -16,6 +16,7 @@ const GROUPS: [&str; 2] = [
 ];
 const HOST: &str = "hello.addon.open-cluster-management.io";
 
+mod custom;
 mod hostile;
 
 /// Everything that one case may change.

@@ -1,11 +1,12 @@
-//! Approves the certificate signing requests of agents, if [`crate::csr`] says so.
+//! Approves the certificate signing requests of agents, if [`crate::csr`] says so, and signs those for a signer of the addon's.
 use std::sync::Arc;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use peering_api::{
     k8s_openapi::api::certificates::v1::CertificateSigningRequest,
     kube::{
-        Api, ResourceExt,
+        self, Api, ResourceExt,
         api::{Patch, PatchParams},
     },
     ocm::names::reason,
@@ -15,6 +16,7 @@ use tracing::{debug, info, warn};
 
 use super::{Error, Key, Shared};
 use crate::{
+    addon::AddonError,
     csr::{self, Decision, Request},
     runtime::{Outcome, metrics},
 };
@@ -30,10 +32,16 @@ pub(super) async fn reconcile(shared: Arc<Shared>, name: String) -> Result<Outco
     else {
         return Ok(Outcome::Done);
     };
-    let Some((cluster, addon)) = csr::labelled(&request).filter(|_| !csr::is_decided(&request)) else {
+    let Some((cluster, addon)) = csr::labelled(&request) else {
         return Ok(Outcome::Done);
     };
     let key = Key::new(cluster, addon);
+    if csr::awaits_signature(&request) {
+        return sign(&shared, key, name, &request).await;
+    }
+    if csr::is_decided(&request) {
+        return Ok(Outcome::Done);
+    }
     let decision = decide(&shared, &key, &request);
     match &decision {
         Decision::Approve => {
@@ -65,6 +73,11 @@ pub(super) async fn reconcile(shared: Arc<Shared>, name: String) -> Result<Outco
 }
 
 fn decide(shared: &Shared, key: &Key, csr: &CertificateSigningRequest) -> Decision {
+    judged(shared, key, csr, csr::decide)
+}
+
+/// Gives `judge` the request with everything that is known about it.
+fn judged<T>(shared: &Shared, key: &Key, csr: &CertificateSigningRequest, judge: impl FnOnce(&Request<'_>) -> T) -> T {
     let observed = shared.observed(key);
     let cluster = observed.as_ref().and_then(|observed| observed.cluster.as_deref());
     let registration = observed
@@ -74,12 +87,48 @@ fn decide(shared: &Shared, key: &Key, csr: &CertificateSigningRequest) -> Decisi
     let wanted = registration
         .map(|registration| registration.configs)
         .unwrap_or_default();
-    csr::decide(&Request {
+    judge(&Request {
         csr,
         addon: observed.as_ref().map(|observed| &*observed.object),
         cluster,
         wanted: &wanted,
     })
+}
+
+/// Signs a request that was approved, by us or by hand.
+async fn sign(shared: &Shared, key: Key, name: String, request: &CertificateSigningRequest) -> Result<Outcome, Error> {
+    let addon = shared.addons.get(&key.addon);
+    let Some(signer) = addon.and_then(|addon| addon.signer(&key.cluster, &request.spec.signer_name)) else {
+        return Ok(Outcome::Done);
+    };
+    let serial = rand::random();
+    let outcome = judged(shared, &key, request, |request| {
+        csr::sign(request, &signer, Timestamp::now(), serial)
+    });
+    let certificate = match outcome {
+        Ok(result) => result.map_err(|error| AddonError::caused(format!("cannot sign {name}"), error))?,
+        Err(Decision::Ignore(why) | Decision::Deny(why)) => {
+            warn!(name, why, "approved signing request not signed");
+            shared.wait_for_change(key, name);
+            return Ok(Outcome::Done);
+        }
+        Err(Decision::Approve) => return Ok(Outcome::Done),
+    };
+    let api = Api::<CertificateSigningRequest>::all(shared.clients.request.clone());
+    let patch = Patch::Merge(json!({
+        "metadata": {"uid": request.uid(), "resourceVersion": request.resource_version()},
+        "status": {"certificate": STANDARD.encode(certificate)},
+    }));
+    match api.patch_status(&name, &PatchParams::default(), &patch).await {
+        Err(kube::Error::Api(status)) if status.is_not_found() => {}
+        result => {
+            let action = format!("write the certificate of CertificateSigningRequest {name}");
+            result.map_err(Error::request(action))?;
+            info!(name, cluster = key.cluster, addon = key.addon, "signing request signed");
+            metrics().csr_decided("signed");
+        }
+    }
+    Ok(Outcome::Done)
 }
 
 async fn approve(
@@ -95,7 +144,7 @@ async fn approve(
         .patch_approval(&request.name_any(), &PatchParams::default(), &patch)
         .await
     {
-        Err(peering_api::kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         result => {
             let action = format!("set {type_} on CertificateSigningRequest {}", request.name_any());
             result.map(drop).map_err(Error::request(action))

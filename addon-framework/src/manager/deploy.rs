@@ -1,8 +1,8 @@
-//! Deploys an addon's manifests in a `ManifestWork`, and tells by `ManifestApplied` what became of it.
+//! Deploys an addon's manifests in `ManifestWork`s, and tells by `ManifestApplied` what became of it.
 use std::sync::Arc;
 
 use peering_api::{
-    kube::Api,
+    kube::{Api, ResourceExt},
     ocm::{ManagedCluster, ManifestWork, names::condition},
 };
 
@@ -11,7 +11,7 @@ use crate::{
     registration::{is_guarded, is_owned},
     runtime::{
         Outcome,
-        conditions::{self, Wanted},
+        conditions::{self, Status, Wanted},
         error_chain, write,
     },
     work,
@@ -56,38 +56,36 @@ fn is_due(observed: &Observed) -> bool {
         && conditions::is_true(conditions, condition::REGISTRATION_APPLIED)
 }
 
-/// Writes the work if it is not as wanted; returns what to say about it.
+/// Writes the works that are not as wanted; returns what to say about them.
 async fn deploy(
     shared: &Shared,
     key: &Key,
     observed: &Observed,
     cluster: &ManagedCluster,
 ) -> Result<Option<Wanted>, Error> {
-    let Some(watches) = shared.watches.get() else {
-        return Ok(None);
-    };
     let api = Api::<ManifestWork>::namespaced(shared.clients.request.clone(), &key.cluster);
-    let name = work::name(&key.addon, 0);
-    let existing = watches.works.get(Some(&key.cluster), &name);
+    let existing = shared.works(key);
     let manifests = observed.addon.manifests(cluster, &observed.object)?;
-    if manifests.is_empty() {
-        if let Some(existing) = existing {
-            let action = format!("delete ManifestWork {}/{name}", key.cluster);
-            write::delete(&api, existing.as_ref())
-                .await
-                .map_err(Error::request(action))?;
+    let plan = work::plan(&observed.object, &manifests, &existing)?;
+    let mut works = vec![];
+    for wanted in &plan.wanted {
+        let name = wanted.name_any();
+        let index = work::index(&key.addon, &name);
+        let there = index.and_then(|index| existing.get(&index));
+        if let Some(there) = there.filter(|there| work::unchanged(there, wanted)) {
+            works.push((**there).clone());
+            continue;
         }
-        return Ok(Some(work::nothing_to_apply()));
+        let action = format!("apply ManifestWork {}/{name}", key.cluster);
+        let written = write::apply(&api, &name, MANAGER, wanted).await;
+        works.push(written.map_err(Error::request(action))?);
     }
-    let wanted = work::build(&observed.object, &manifests)?;
-    if let Some(existing) = existing.filter(|existing| work::unchanged(existing, &wanted)) {
-        return Ok(work::manifest_applied(&existing));
+    for obsolete in &plan.obsolete {
+        let action = format!("delete ManifestWork {}/{}", key.cluster, obsolete.name_any());
+        write::delete(&api, &**obsolete).await.map_err(Error::request(action))?;
     }
-    let action = format!("apply ManifestWork {}/{name}", key.cluster);
-    let written = write::apply(&api, &name, MANAGER, &wanted)
-        .await
-        .map_err(Error::request(action))?;
-    Ok(work::manifest_applied(&written))
+    // What is held back comes when the cluster has answered about the works that were written.
+    Ok(work::all_applied(&works).filter(|said| !plan.held || said.status != Status::True))
 }
 
 async fn tell(shared: &Shared, key: &Key, observed: &Observed, wanted: Wanted) -> Result<(), Error> {

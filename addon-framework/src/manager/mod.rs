@@ -33,7 +33,7 @@ use crate::{
     addon::{Addon, AddonError},
     csr,
     runtime::{Clients, Outcome, Queue, RunOptions, Watch, WatchState, run, watch},
-    work::WorkError,
+    work::{self, WorkError},
 };
 
 /// Reconciles that run at once, per controller: enough to keep an API server busy over a slow network.
@@ -147,6 +147,7 @@ impl Builder {
             addons,
             queues: Queues::default(),
             waiting: Mutex::default(),
+            works: Mutex::default(),
             watches: OnceLock::new(),
         };
         Ok(Manager {
@@ -257,6 +258,8 @@ struct Shared {
     queues: Queues,
     /// Names of signing requests which may be approved once their addon or cluster changes.
     waiting: Mutex<HashMap<Key, BTreeSet<String>>>,
+    /// Indices of the deploy works that were seen: the watch finds them by name only.
+    works: Mutex<HashMap<Key, BTreeSet<usize>>>,
     watches: OnceLock<Watches>,
 }
 
@@ -294,6 +297,36 @@ impl Shared {
         for addon in self.addons.keys() {
             self.touch(&Key::new(cluster, addon));
         }
+    }
+
+    fn saw_work(&self, key: &Key, name: &str) {
+        let Some(index) = work::index(&key.addon, name) else {
+            return;
+        };
+        let watches = self.watches.get();
+        let gone = watches.is_some_and(|watches| watches.works.get(Some(&key.cluster), name).is_none());
+        let mut works = self.works.lock().unwrap_or_else(PoisonError::into_inner);
+        if !gone {
+            works.entry(key.clone()).or_default().insert(index);
+        } else if let Some(indices) = works.get_mut(key) {
+            indices.remove(&index);
+            if indices.is_empty() {
+                works.remove(key);
+            }
+        }
+    }
+
+    /// The deploy works that are there.
+    fn works(&self, key: &Key) -> work::Existing {
+        let works = self.works.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(indices), Some(watches)) = (works.get(key), self.watches.get()) else {
+            return work::Existing::new();
+        };
+        let found = |index: &usize| {
+            let name = work::name(&key.addon, *index);
+            Some((*index, watches.works.get(Some(&key.cluster), &name)?))
+        };
+        indices.iter().filter_map(found).collect()
     }
 
     fn wait_for_change(&self, key: Key, request: String) {
@@ -354,6 +387,7 @@ impl Watches {
             ours.clone(),
             move |work: &ManifestWork| {
                 if let Some(key) = Key::labelled(work) {
+                    on.saw_work(&key, &work.name_any());
                     on.queues.deploy.add(key);
                 }
             },

@@ -3,7 +3,7 @@ use std::sync::LazyLock;
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
 
@@ -17,6 +17,12 @@ struct Controller {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Watch {
     watch: String,
+}
+
+/// Which leader election a gauge belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Election {
+    lease: String,
 }
 
 /// What became of a certificate signing request.
@@ -45,6 +51,7 @@ pub struct Metrics {
     watch_errors: Family<Watch, Counter>,
     watch_lists: Family<Watch, Counter>,
     csr_decisions: Family<Decided, Counter>,
+    leader: Family<Election, Gauge>,
 }
 
 /// The counters of this process: queues and watches are made in many places, so they are counted in one.
@@ -69,6 +76,8 @@ impl Metrics {
         registry.register("writes", help, self.writes.clone());
         let help = "Looks at certificate signing requests of agents, by what came out";
         registry.register("csr_decisions", help, self.csr_decisions.clone());
+        let help = "1 while this process leads by that Lease, 0 while it waits to; absent without leader election";
+        registry.register("leader", help, self.leader.clone());
     }
 
     /// The reconciles of a controller which ended so far.
@@ -125,6 +134,14 @@ impl Metrics {
         self.csr_decisions.get_or_create(&Decided { decision }).inc();
     }
 
+    pub(super) fn leader(&self, lease: &str) -> Gauge {
+        self.leader
+            .get_or_create(&Election {
+                lease: lease.to_owned(),
+            })
+            .clone()
+    }
+
     pub(super) fn watch_failed(&self, watch: &str) {
         self.watch_errors
             .get_or_create(&Watch {
@@ -154,6 +171,7 @@ mod tests {
         metrics.watch_failed("csr");
         metrics.watch_listed("csr");
         metrics.csr_decided("approved");
+        metrics.leader("addon-manager").set(1);
         metrics.wrote(&Write {
             resource: "secrets".into(),
             verb: "apply",

@@ -1,4 +1,4 @@
-//! What controllers run on: a keyed queue, resilient watches, two clients per cluster, counters, conditions.
+//! What controllers run on: a keyed queue, resilient watches, two clients per cluster, counters, conditions, leader election.
 //!
 //! kube's `Controller` is not used: it shares one backoff over all its watches, its error policy gets no attempt count, and
 //! its concurrency is unbounded. Here a controller is a [`Queue`], some [`watch()`]es which put keys into it, and [`run`].
@@ -29,6 +29,7 @@
 pub mod backoff;
 pub mod clients;
 pub mod conditions;
+pub mod leader;
 pub mod metrics;
 pub mod queue;
 pub mod recent;

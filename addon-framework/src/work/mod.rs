@@ -1,25 +1,26 @@
-//! The deploy work: built from an addon's manifests, compared with what is there, and its answer read. Pure.
+//! The deploy works: planned from an addon's manifests, compared with what is there, and their answers read. Pure.
+mod pack;
+mod plan;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use peering_api::{
     k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition,
-    kube::{
-        ResourceExt,
-        core::{DynamicObject, ObjectMeta},
-    },
+    kube::{ResourceExt, core::DynamicObject},
     ocm::{
-        ManagedClusterAddOn, ManifestWork,
+        ManifestWork,
         addon::ConfigReference,
-        names::{ADDON_NAME_LABEL, CONFIG_SPEC_HASH_ANNOTATION, condition, reason},
-        work::{MAX_MANIFESTS_SIZE, ManifestStatus, ManifestWorkSpec, Workload},
+        names::{CONFIG_SPEC_HASH_ANNOTATION, condition, reason},
+        work::{MAX_MANIFESTS_SIZE, ManifestStatus},
     },
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use thiserror::Error;
 
+pub use self::plan::{Existing, index, plan};
 use crate::{
-    compare, rbac,
-    runtime::conditions::{Wanted, find},
+    compare,
+    runtime::conditions::{Status, Wanted, find},
 };
 
 /// How many failing manifests a condition names.
@@ -41,10 +42,12 @@ pub enum WorkError {
     Duplicate(String),
     /// OCM's webhook refuses larger works.
     #[error(
-        "the manifests have {size} bytes, a ManifestWork takes at most {MAX_MANIFESTS_SIZE}; render fewer or smaller ones"
+        "{manifest} has {size} bytes, a ManifestWork takes at most {MAX_MANIFESTS_SIZE}; split it or make it smaller"
     )]
     TooLarge {
-        /// All manifests as JSON, in bytes.
+        /// Which.
+        manifest: String,
+        /// Its size in a work, in bytes.
         size: usize,
     },
     /// Not JSON.
@@ -55,43 +58,6 @@ pub enum WorkError {
 /// Name of an addon's deploy work with this index.
 pub fn name(addon: &str, index: usize) -> String {
     format!("addon-{addon}-deploy-{index}")
-}
-
-/// The work which deploys these manifests.
-pub fn build(addon: &ManagedClusterAddOn, manifests: &[DynamicObject]) -> Result<ManifestWork, WorkError> {
-    check(manifests)?;
-    let manifests = manifests
-        .iter()
-        .map(serde_json::to_value)
-        .collect::<Result<Vec<Value>, _>>()?;
-    let size = manifests.iter().map(|manifest| manifest.to_string().len()).sum();
-    if size > MAX_MANIFESTS_SIZE {
-        return Err(WorkError::TooLarge { size });
-    }
-    let name_of_addon = addon.name_any();
-    let references = addon
-        .status
-        .as_ref()
-        .map(|status| status.config_references.as_slice())
-        .unwrap_or_default();
-    let annotations = config_spec_hash(references).map(|hash| [(CONFIG_SPEC_HASH_ANNOTATION.to_owned(), hash)].into());
-    let metadata = ObjectMeta {
-        name: Some(name(&name_of_addon, 0)),
-        namespace: addon.namespace(),
-        labels: Some([(ADDON_NAME_LABEL.to_owned(), name_of_addon)].into()),
-        annotations,
-        owner_references: Some(vec![rbac::owner(addon, true)]),
-        ..ObjectMeta::default()
-    };
-    let spec = ManifestWorkSpec {
-        workload: Workload { manifests },
-        ..ManifestWorkSpec::default()
-    };
-    Ok(ManifestWork {
-        metadata,
-        spec,
-        status: None,
-    })
 }
 
 fn check(manifests: &[DynamicObject]) -> Result<(), WorkError> {
@@ -188,6 +154,35 @@ pub fn manifest_applied(work: &ManifestWork) -> Option<Wanted> {
     })
 }
 
+/// The condition `ManifestApplied` of an addon with these works: the first failure, or success once all have answered.
+pub fn all_applied(works: &[ManifestWork]) -> Option<Wanted> {
+    let said: Vec<_> = works.iter().map(manifest_applied).collect();
+    if let Some(failed) = said.iter().flatten().find(|wanted| wanted.status != Status::True) {
+        return Some(failed.clone());
+    }
+    let said: Vec<_> = said.into_iter().collect::<Option<_>>()?;
+    let (Some(first), Some(last)) = (works.first(), works.last()) else {
+        return Some(nothing_to_apply());
+    };
+    if works.len() == 1 {
+        return said.into_iter().next();
+    }
+    let count: usize = works.iter().map(|work| work.spec.workload.manifests.len()).sum();
+    let message = format!(
+        "manifests of addon are applied successfully: all {count} of {} ManifestWorks, {}/{} to {}",
+        works.len(),
+        first.namespace().unwrap_or_default(),
+        first.name_any(),
+        last.name_any(),
+    );
+    Some(Wanted::new(
+        condition::MANIFEST_APPLIED,
+        true,
+        reason::MANIFEST_APPLIED,
+        message,
+    ))
+}
+
 /// `ManifestApplied` of an addon which deploys nothing.
 pub fn nothing_to_apply() -> Wanted {
     Wanted::new(
@@ -198,12 +193,9 @@ pub fn nothing_to_apply() -> Wanted {
     )
 }
 
-/// `ManifestApplied` when there is no work as wanted, because of `cause`.
+/// `ManifestApplied` when the works are not as wanted, because of `cause`.
 pub fn not_written(cluster: &str, addon: &str, cause: &str) -> Wanted {
-    let message = format!(
-        "cannot write ManifestWork {cluster}/{} on the hub: {cause}",
-        name(addon, 0)
-    );
+    let message = format!("cannot write the ManifestWorks of addon {addon} in namespace {cluster} on the hub: {cause}");
     Wanted::new(condition::MANIFEST_APPLIED, false, reason::WORK_APPLY_FAILED, message)
 }
 

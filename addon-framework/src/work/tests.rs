@@ -1,6 +1,12 @@
 //! Works: built, compared with a copy as an API server returns it, and read.
+use peering_api::ocm::ManagedClusterAddOn;
+use serde_json::Value;
+
 use super::*;
-use crate::runtime::conditions::Status;
+
+fn build(addon: &ManagedClusterAddOn, manifests: &[DynamicObject]) -> Result<ManifestWork, WorkError> {
+    Ok(plan(addon, manifests, &Existing::new())?.wanted.remove(0))
+}
 
 fn addon() -> ManagedClusterAddOn {
     let wire = json!({
@@ -154,6 +160,37 @@ fn manifests_which_the_webhook_would_refuse_are_named() {
         let error = build(&addon(), &manifests).unwrap_err().to_string();
         assert!(error.contains(text), "{error}");
     }
+}
+
+#[test]
+fn several_works_are_applied_when_all_are() {
+    let works = |answers: &[Value]| -> Vec<ManifestWork> {
+        answers
+            .iter()
+            .enumerate()
+            .map(|(index, condition)| {
+                let mut work = answered(json!({"conditions": [condition]}));
+                work.metadata.name = Some(name("hello", index));
+                work
+            })
+            .collect()
+    };
+    let (yes, old) = (
+        condition_of("Applied", "True", "", 2),
+        condition_of("Applied", "True", "", 1),
+    );
+    let no = condition_of("Applied", "False", "no space", 2);
+    let all = all_applied(&works(&[yes.clone(), yes.clone()])).unwrap();
+    assert_eq!(
+        all.message,
+        "manifests of addon are applied successfully: all 4 of 2 ManifestWorks, c1/addon-hello-deploy-0 to addon-hello-deploy-1"
+    );
+    assert_eq!(all_applied(&works(&[yes.clone(), old.clone()])), None);
+    let failed = all_applied(&works(&[old, yes.clone(), no])).unwrap();
+    assert!(failed.message.contains("addon-hello-deploy-2"), "{}", failed.message);
+    let one = works(&[yes]);
+    assert_eq!(all_applied(&one), manifest_applied(&one[0]));
+    assert_eq!(all_applied(&[]), Some(nothing_to_apply()));
 }
 
 fn answered(status: Value) -> ManifestWork {

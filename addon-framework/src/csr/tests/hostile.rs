@@ -143,9 +143,9 @@ fn requests_with_other_groups_labels_or_signers_are_left_alone() {
             changed(|case| case.csr.spec.signer_name = "kubernetes.io/kubelet-serving".into()),
         ),
         (
-            "custom signer",
+            "a signer that is not registered",
             Ignored,
-            "signer",
+            "example.com/mine",
             changed(|case| case.csr.spec.signer_name = "example.com/mine".into()),
         ),
     ]);
@@ -280,12 +280,8 @@ fn other_subjects_are_left_alone() {
         ("O added", Ignored, "Os", single(&[GROUPS[0], "system:masters"])),
         ("O twice", Ignored, "Os", single(&[GROUPS[0], GROUPS[0]])),
         ("O added in one RDN", Ignored, "Os", Case::with_pem(MASTERS.to_vec())),
-        (
-            "an OU",
-            Ignored,
-            "more than",
-            with_type(DnType::OrganizationalUnitName, "ou"),
-        ),
+        ("an OU", Ignored, "OUs", with_type(DnType::OrganizationalUnitName, "ou")),
+        ("a country", Ignored, "more than", with_type(DnType::CountryName, "XY")),
     ]);
 }
 

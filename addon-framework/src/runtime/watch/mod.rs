@@ -297,8 +297,9 @@ where
                 let before = self.store.state();
                 self.writer.apply_watcher_event(&event);
                 metrics().watch_listed(&self.name);
-                self.health.listed(&self.name);
+                // First: who waits in `ready` may count on having been told of everything.
                 self.compare(&before);
+                self.health.listed(&self.name);
             }
             Event::Apply(object) | Event::Delete(object) => {
                 self.writer.apply_watcher_event(&event);
