@@ -16,11 +16,21 @@ type Key = (String, String);
 
 /// The newest version of each object that we wrote and the watch has not caught up with.
 #[derive(Debug)]
-pub struct Recent<K>(Mutex<HashMap<Key, (Instant, Arc<K>)>>);
+pub struct Recent<K>(Mutex<Inner<K>>);
+
+#[derive(Debug)]
+struct Inner<K> {
+    written: HashMap<Key, (Instant, Arc<K>)>,
+    /// The newest version that the watch has brought, of whatever object.
+    watched: u128,
+}
 
 impl<K> Default for Recent<K> {
     fn default() -> Self {
-        Self(Mutex::default())
+        Self(Mutex::new(Inner {
+            written: HashMap::new(),
+            watched: 0,
+        }))
     }
 }
 
@@ -37,21 +47,27 @@ fn version<K: Resource>(object: &K) -> u128 {
 }
 
 impl<K: Resource> Recent<K> {
-    /// Remembers what the API server answered to a write.
+    /// Remembers what the API server answered to a write, unless the watch has come past it: it may have brought the end of
+    /// the object already, which nothing would tell again.
     pub fn wrote(&self, mut object: K) {
         object.meta_mut().managed_fields = None;
-        self.lock().insert(key(&object), (Instant::now(), Arc::new(object)));
+        let mut inner = self.lock();
+        let (key, version) = (key(&object), version(&object));
+        if version > inner.watched {
+            inner.written.insert(key, (Instant::now(), Arc::new(object)));
+        } else {
+            inner.written.remove(&key);
+        }
     }
 
     /// Forgets a write that the watch has brought or overtaken.
     pub fn seen(&self, object: &K) {
-        let mut entries = self.lock();
-        let key = key(object);
-        if entries
-            .get(&key)
-            .is_some_and(|(_, ours)| version(object) >= version(ours.as_ref()))
-        {
-            entries.remove(&key);
+        let mut inner = self.lock();
+        let (key, version_seen) = (key(object), version(object));
+        inner.watched = inner.watched.max(version_seen);
+        let overtaken = |(_, ours): &(Instant, Arc<K>)| version_seen >= version(ours.as_ref());
+        if inner.written.get(&key).is_some_and(overtaken) {
+            inner.written.remove(&key);
         }
     }
 
@@ -59,7 +75,7 @@ impl<K: Resource> Recent<K> {
     /// object of that name (by uid) is what the watch says it is.
     #[must_use]
     pub fn newest(&self, known: Arc<K>) -> Arc<K> {
-        let mut entries = self.lock();
+        let entries = &mut self.lock().written;
         let key = key(known.as_ref());
         match entries.get(&key) {
             Some((_, ours)) if ours.uid() == known.uid() && version(ours.as_ref()) > version(known.as_ref()) => {
@@ -75,12 +91,12 @@ impl<K: Resource> Recent<K> {
 
     /// Forgets an object that is gone.
     pub fn forget(&self, namespace: &str, name: &str) {
-        self.lock().remove(&(namespace.to_owned(), name.to_owned()));
+        self.lock().written.remove(&(namespace.to_owned(), name.to_owned()));
     }
 
     /// What the watch knows, with our newer writes in place.
     pub fn over(&self, known: Vec<Arc<K>>, wanted: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
-        let mut entries = self.lock();
+        let entries = &mut self.lock().written;
         if entries.is_empty() {
             return known;
         }
@@ -101,7 +117,7 @@ impl<K: Resource> Recent<K> {
         all
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, (Instant, Arc<K>)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Inner<K>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -153,5 +169,15 @@ mod tests {
         assert_eq!(versions(&recent, &[object("a", "9")]), ["10"]);
         recent.seen(&object("a", "10"));
         assert_eq!(versions(&recent, &[]), Vec::<String>::new(), "seen, then deleted");
+    }
+
+    #[test]
+    fn a_write_whose_answer_comes_after_the_end_of_the_object_is_not_remembered() {
+        let recent = Recent::default();
+        recent.seen(&object("a", "11"));
+        recent.wrote(object("a", "10"));
+        assert_eq!(versions(&recent, &[]), Vec::<String>::new());
+        recent.wrote(object("b", "12"));
+        assert_eq!(versions(&recent, &[]), ["12"]);
     }
 }
