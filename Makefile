@@ -1,6 +1,8 @@
 # Every task of the project. `make` alone lists them.
 CARGO ?= cargo
 DEVENV := target/debug/devenv
+# Scenarios wait more than they compute: more of them at once than there are processors.
+export RUST_TEST_THREADS ?= 4
 # What profile-lint looks at.
 PROFILES := $(filter-out manifests/profiles/kustomization.yaml,$(wildcard manifests/profiles/*.yaml)) docs/guide.md
 # Where `make demo` keeps its state.

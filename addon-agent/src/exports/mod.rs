@@ -216,7 +216,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_provisioned_is_watched_without_any_input_too() {
-        let (pool, user) = (pool(false), User::Export("e".into()));
+        let (pool, user) = (pool(None), User::Export("e".into()));
         let besides = Lookup::object(&ObjectRef::core("Secret", "ns", "made"));
         let spec = PeerExportSpec::default();
         let reading = want(&pool, &user, "east", &spec, &[besides.clone()].into());
@@ -227,7 +227,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_others_watch_already_is_read_at_once() {
-        let pool = pool(false);
+        let pool = pool(None);
         let input = Input {
             alias: "s".into(),
             api_version: Some("v1".into()),

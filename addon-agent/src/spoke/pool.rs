@@ -209,13 +209,12 @@ impl Pool {
     }
 }
 
-/// What of a state matters to users.
-fn class(state: &WatchState) -> Option<FailureKind> {
+/// What of a state matters to users: whether it works and why not; `None` while nothing is known.
+fn class(state: &WatchState) -> Option<Result<(), FailureKind>> {
     match state {
-        // Told apart from Synced by the store's readiness, which comes with the change to Synced.
-        WatchState::Listing => Some(FailureKind::Missing),
-        WatchState::Synced => None,
-        WatchState::Failing(failure) => Some(failure.kind),
+        WatchState::Listing => None,
+        WatchState::Synced => Some(Ok(())),
+        WatchState::Failing(failure) => Some(Err(failure.kind)),
     }
 }
 
@@ -314,17 +313,17 @@ pub mod tests {
 
     use super::*;
 
-    /// An API server that knows no objects and lets every watch hang, or one that refuses everything.
-    pub fn pool(refuses: bool) -> Pool {
+    /// An API server that knows no objects and lets every watch hang, or one that answers everything with an error.
+    pub fn pool(error: Option<u16>) -> Pool {
         let service = tower::service_fn(move |request: Request<Body>| async move {
             let watching = request.uri().query().is_some_and(|query| query.contains("watch=true"));
-            let (code, body) = match (refuses, watching) {
-                (true, _) => (
-                    403,
-                    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 403}),
+            let (code, body) = match (error, watching) {
+                (Some(code), _) => (
+                    code,
+                    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code}),
                 ),
-                (false, true) => std::future::pending::<(u16, Value)>().await,
-                (false, false) => (
+                (None, true) => std::future::pending::<(u16, Value)>().await,
+                (None, false) => (
                     200,
                     json!({"apiVersion": "v1", "kind": "SecretList", "metadata": {"resourceVersion": "1"}, "items": []}),
                 ),
@@ -353,7 +352,7 @@ pub mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_watch_lives_as_long_as_someone_needs_it() {
-        let pool = pool(false);
+        let pool = pool(None);
         let (one, two) = (User::Export("1".into()), User::Export("2".into()));
         let watched = || {
             let watched = lock(&pool.entries);
@@ -375,20 +374,25 @@ pub mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn absence_and_refusal_wake_the_users() {
-        for (refuses, expected) in [(false, Seen::Absent), (true, Seen::Denied)] {
-            let pool = pool(refuses);
+    async fn absence_and_errors_wake_the_users() {
+        for (error, expected) in [
+            (None, Seen::Absent),
+            (Some(403), Seen::Denied),
+            (Some(404), Seen::Unknown),
+        ] {
+            let pool = pool(error);
             assert_eq!(pool.read(&place("a")), Seen::Pending);
             pool.want(&User::Export("1".into()), &[place("a")].into());
             assert_eq!(pool.read(&place("a")), Seen::Pending);
-            until_woken(&pool).await;
+            let woken = tokio::time::timeout(std::time::Duration::from_hours(1), until_woken(&pool));
+            assert!(woken.await.is_ok(), "nobody was woken: {expected:?}");
             assert_eq!(pool.read(&place("a")), expected);
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_selected_is_a_list_and_watched_by_its_labels() {
-        let pool = pool(false);
+        let pool = pool(None);
         let all = Lookup::Selection(Selection {
             api_version: "v1".into(),
             kind: "Secret".into(),
