@@ -244,8 +244,21 @@ impl Scenario {
         status: &str,
         reason: &str,
     ) -> Result<String> {
+        self.await_link_saying(artefact, to, type_, (status, reason), "").await
+    }
+
+    /// Waits for a condition of a link whose message has a part; returns the message. For reasons that other causes have too
+    /// on the way, such as a right that has not arrived yet.
+    pub async fn await_link_saying(
+        &self,
+        artefact: &str,
+        to: Side,
+        type_: &str,
+        (status, reason): (&str, &str),
+        part: &str,
+    ) -> Result<String> {
         let what = format!(
-            "link {artefact} of {} to {} to be {type_}={status} {reason}",
+            "link {artefact} of {} to {} to be {type_}={status} {reason} {part:?}",
             self.name,
             to.cluster()
         );
@@ -255,6 +268,7 @@ impl Scenario {
             };
             let conditions = link.status.unwrap_or_default().conditions;
             let found = condition(&conditions, type_).filter(|found| found.status == status && found.reason == reason);
+            let found = found.filter(|found| found.message.contains(part));
             Ok(found.map(|found| found.message.clone()))
         })
         .await

@@ -59,8 +59,14 @@ async fn another_kind_is_made_from_a_template_as_soon_as_it_is_installed() -> Re
     )
     .await?;
     let s = &fleet.scenario;
-    let message = await_delivered(&fleet, "False", "ApplyFailed").await?;
-    ensure!(message.contains("expected kind Pool"), "{message}");
+    s.await_link_saying(
+        ARTEFACT,
+        Side::West,
+        "Delivered",
+        ("False", "ApplyFailed"),
+        "expected kind Pool",
+    )
+    .await?;
     pools.install(s, Side::West).await?;
     await_delivered(&fleet, "True", "Delivered").await?;
     let api = pools.on(s.client(Side::West));
