@@ -5,6 +5,7 @@ mod mirrorpeer;
 mod peering;
 mod profile;
 mod run;
+mod touched;
 
 use clap::Parser;
 

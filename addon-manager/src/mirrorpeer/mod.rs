@@ -18,30 +18,13 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::watches::Storage;
-use crate::peering::Hub;
+use crate::{peering::Hub, touched::Key};
 
 /// How many keys are worked on at once.
 const CONCURRENCY: usize = 4;
 
 /// How long one pass may take.
 const DEADLINE: Duration = Duration::from_mins(1);
-
-/// What is to be looked at.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Key {
-    /// A `MirrorPeer`.
-    Peer(String),
-    /// Whatever a Peering was made for.
-    Peering(String),
-    /// Whatever names a cluster.
-    Cluster(String),
-    /// All `MirrorPeer`s.
-    All,
-    /// Ramen's configuration.
-    Ramen,
-    /// The replication classes of a cluster.
-    Classes(String),
-}
 
 /// Why a pass failed. It is tried again with a growing delay.
 #[derive(Debug, Error)]

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use storage::{mirrorpeer::Foreign, odf_info};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::Key;
+use crate::touched::Key;
 
 /// `ConfigMap` with what clients and providers there are, where somebody keeps it (2.6).
 const CLIENT_INFO: &str = "odf-client-info";

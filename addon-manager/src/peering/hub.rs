@@ -29,7 +29,7 @@ use super::{
     events::Recorder,
     metrics::{Fleet, Metrics},
 };
-use crate::mirrorpeer;
+use crate::touched::Key;
 
 /// A watch with our own newest writes in front of it.
 pub(crate) struct Kind<K>
@@ -190,7 +190,7 @@ pub(crate) struct Queues {
     /// Names of clusters whose addon may be able to go now.
     pub(crate) leaving: Queue<String>,
     /// What `MirrorPeer`s may have to know of.
-    pub(crate) storage: Queue<mirrorpeer::Key>,
+    pub(crate) storage: Queue<Key>,
 }
 
 impl Hub {

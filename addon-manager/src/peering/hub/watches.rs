@@ -20,8 +20,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Hub, Kind, Queues, is_colliding, label};
 use crate::{
-    mirrorpeer::Key,
     peering::{events::Recorder, metrics::Metrics},
+    touched::Key,
 };
 
 /// What every watch is started with.
