@@ -15,11 +15,12 @@ use crate::{
     context::Context,
     decide::{
         member::{About, wanted},
+        report,
         rotation::{self, Arrived, Current, Step, View},
     },
     hub::Hub,
     identity::{self, IdentityError, Stored},
-    spoke::{Seen, carrier_of, write::MANAGER},
+    spoke::{Seen, User, carrier_of, write::MANAGER},
     status,
 };
 
@@ -79,7 +80,14 @@ pub async fn reconcile(context: Arc<Context>) -> Result<Outcome, MemberError> {
         version: env!("CARGO_PKG_VERSION"),
         api_groups: context.api_groups(),
     };
-    let Some(wanted) = wanted(&member, &context.identity(), &about, Timestamp::now()) else {
+    let now = Timestamp::now();
+    let Some(wanted) = wanted(&member, &context.identity(), &about, now) else {
+        return Ok(Outcome::Done);
+    };
+    let places = member.spec.reports.iter().map(report::place).collect();
+    context.pool.want(&User::Member, &places);
+    let Some(wanted) = report::add(&member, wanted, |place| context.pool.read(place), now) else {
+        // The watch that has not said anything yet wakes the member when it does.
         return Ok(Outcome::Done);
     };
     if member.status.as_ref() == Some(&wanted) {

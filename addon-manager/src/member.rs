@@ -135,6 +135,7 @@ mod tests {
         let spec = PeerMemberSpec {
             cluster: "c1".to_owned(),
             known_fingerprint: known.map(str::to_owned),
+            ..PeerMemberSpec::default()
         };
         let mut member = PeerMember::new("c1", spec);
         member.status = Some(PeerMemberStatus {

@@ -107,6 +107,16 @@ impl Rights {
                 account,
             );
         }
+        if let Some(token) = input.http_request.as_ref().and_then(|request| request.token.as_ref()) {
+            let account = Some(token.service_account.as_str());
+            self.add(
+                Some(&token.namespace),
+                "",
+                "serviceaccounts/token",
+                &["create"],
+                account,
+            );
+        }
         if let Some(certificate) = &input.certificate {
             self.certificate(export, certificate);
         }

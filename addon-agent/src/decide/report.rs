@@ -1,0 +1,177 @@
+//! What a `PeerMember` shows of its cluster: `ConfigMap`s that the hub has asked for by name.
+use std::collections::BTreeMap;
+
+use addon_framework::runtime::conditions::{Wanted, merge};
+use jiff::Timestamp;
+use peering_api::peering::{
+    PeerMember, PeerMemberStatus, Report, ReportRequest,
+    reasons::{self, MemberReported},
+};
+
+use crate::spoke::{Observed, Place, Seen, observed::normal};
+
+/// Most bytes of all reports of a member: an object has room for 1.5 MiB, and the hub holds one for each cluster.
+const LIMIT: usize = 256 * 1024;
+
+/// Where a report comes from.
+#[must_use]
+pub fn place(request: &ReportRequest) -> Place {
+    normal(&Place::core("ConfigMap", &request.namespace, &request.config_map))
+}
+
+/// Adds to a status what is asked for; what was shown before stays where there is nothing better. `None` while a watch has
+/// not said anything.
+#[must_use]
+pub fn add(
+    member: &PeerMember,
+    mut status: PeerMemberStatus,
+    seen: impl Fn(&Place) -> Seen,
+    now: Timestamp,
+) -> Option<PeerMemberStatus> {
+    let before = member.status.as_ref();
+    let shown =
+        |name: &str| before.and_then(|before| before.reports.iter().find(|report| report.name == name).cloned());
+    let (mut reports, mut problem, mut room) = (Vec::new(), None, LIMIT);
+    for request in &member.spec.reports {
+        let place = place(request);
+        let found = match seen(&place) {
+            Seen::Pending => return None,
+            Seen::Denied => Err((
+                MemberReported::ReportForbidden,
+                format!(
+                    "the agent may not read {place}: the right arrives with its own ManifestWork, and namespace {} must exist",
+                    request.namespace
+                ),
+            )),
+            Seen::Unknown | Seen::Absent => Err((
+                MemberReported::ReportNotFound,
+                format!("{place} does not exist: it is picked up when its owner makes it"),
+            )),
+            Seen::Present(object) => fitting(&place, texts(&object), room),
+        };
+        match found {
+            Ok((data, size)) => {
+                room -= size;
+                reports.push(Report {
+                    name: request.name.clone(),
+                    data,
+                });
+            }
+            Err(why) => {
+                reports.extend(shown(&request.name));
+                problem.get_or_insert(why);
+            }
+        }
+    }
+    if !member.spec.reports.is_empty() {
+        let (reason, message) = problem.unwrap_or_else(|| {
+            (
+                MemberReported::Reported,
+                format!("{} ConfigMaps are shown", reports.len()),
+            )
+        });
+        let said = Wanted::new(reasons::REPORTED, reason.status(), reason.as_str(), message);
+        let known = before.map(|before| before.conditions.as_slice()).unwrap_or_default();
+        status
+            .conditions
+            .push(merge(known, &said.at(member.metadata.generation), now));
+    }
+    status.reports = reports;
+    Some(status)
+}
+
+type Found = Result<(BTreeMap<String, String>, usize), (MemberReported, String)>;
+
+fn fitting(place: &Place, data: BTreeMap<String, String>, room: usize) -> Found {
+    let size = data.iter().map(|(key, text)| key.len() + text.len()).sum();
+    if size <= room {
+        return Ok((data, size));
+    }
+    let message = format!(
+        "{place} has {size} bytes, and there is room for {room} (all reports of a cluster together: {LIMIT}): what was shown before stays"
+    );
+    Err((MemberReported::ReportTooLarge, message))
+}
+
+/// The texts of a `ConfigMap`; `binaryData` is left out.
+fn texts(object: &Observed) -> BTreeMap<String, String> {
+    let data = object.body.as_ref().and_then(|body| body.0.get("data"));
+    data.and_then(|data| serde_json::from_value(data.clone()).ok())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use peering_api::peering::{PeerMemberSpec, condition};
+
+    use super::*;
+    use crate::decide::fixtures::now;
+
+    fn request(name: &str) -> ReportRequest {
+        ReportRequest {
+            name: name.to_owned(),
+            namespace: "storage".to_owned(),
+            config_map: format!("map-{name}"),
+        }
+    }
+
+    fn member(names: &[&str]) -> PeerMember {
+        let spec = PeerMemberSpec {
+            reports: names.iter().map(|name| request(name)).collect(),
+            ..PeerMemberSpec::default()
+        };
+        PeerMember::new("east", spec)
+    }
+
+    fn map(text: &str) -> Seen {
+        let map = ConfigMap {
+            data: Some([("key".to_owned(), text.to_owned())].into()),
+            ..ConfigMap::default()
+        };
+        Seen::Present(Observed::from(&map))
+    }
+
+    fn said(status: &PeerMemberStatus) -> (String, String) {
+        let said = condition(&status.conditions, reasons::REPORTED).unwrap();
+        (said.status.clone(), said.reason.clone())
+    }
+
+    #[test]
+    fn what_is_asked_for_is_shown_and_stays_when_it_cannot_be_read() {
+        let mut member = member(&["a"]);
+        let add_seen =
+            |member: &PeerMember, seen: Seen| add(member, PeerMemberStatus::default(), |_| seen.clone(), now());
+        assert_eq!(add_seen(&member, Seen::Pending), None);
+        let status = add_seen(&member, map("one")).unwrap();
+        assert_eq!(status.reports[0].data["key"], "one");
+        assert_eq!(said(&status), ("True".to_owned(), "Reported".to_owned()));
+        member.status = Some(status);
+        for (seen, reason) in [
+            (Seen::Denied, "ReportForbidden"),
+            (Seen::Absent, "ReportNotFound"),
+            (map(&"x".repeat(LIMIT)), "ReportTooLarge"),
+        ] {
+            let status = add_seen(&member, seen).unwrap();
+            assert_eq!(status.reports, member.status.as_ref().unwrap().reports);
+            assert_eq!(said(&status), ("False".to_owned(), reason.to_owned()));
+        }
+        assert_eq!(place(&request("a")).to_string(), "ConfigMap storage/map-a");
+    }
+
+    #[test]
+    fn nothing_is_said_where_nothing_is_asked_for_and_one_bad_report_leaves_the_others() {
+        let status = add(&member(&[]), PeerMemberStatus::default(), |_| Seen::Pending, now()).unwrap();
+        assert_eq!(status, PeerMemberStatus::default());
+        let seen = |place: &Place| {
+            if place.name == "map-a" {
+                Seen::Absent
+            } else {
+                map("two")
+            }
+        };
+        let status = add(&member(&["a", "b"]), PeerMemberStatus::default(), seen, now()).unwrap();
+        assert_eq!((status.reports.len(), status.reports[0].name.as_str()), (1, "b"));
+        assert_eq!(said(&status).1, "ReportNotFound");
+    }
+}
