@@ -86,10 +86,8 @@ pub async fn reconcile(context: Arc<Context>) -> Result<Outcome, MemberError> {
     };
     let places = member.spec.reports.iter().map(report::place).collect();
     context.pool.want(&User::Member, &places);
-    let Some(wanted) = report::add(&member, wanted, |place| context.pool.read(place), now) else {
-        // The watch that has not said anything yet wakes the member when it does.
-        return Ok(Outcome::Done);
-    };
+    // A watch that has not said anything yet wakes the member when it does.
+    let wanted = report::add(&member, wanted, |place| context.pool.read(place), now);
     if member.status.as_ref() == Some(&wanted) {
         return Ok(Outcome::Done);
     }

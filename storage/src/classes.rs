@@ -7,7 +7,10 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use peering_api::{
     kube::ResourceExt,
     ocm::ManifestWork,
-    odf::{ClientInfo, DRPolicy, MirrorPeer, PeerRef, Phase, ReplicationClass, ReplicationClassSpec, ReplicationType},
+    odf::{
+        ClientInfo, DRPolicy, MirrorPeer, MirrorPeerSpec, PeerRef, Phase, ReplicationClass, ReplicationClassSpec,
+        ReplicationType,
+    },
     peering::condition,
 };
 use serde_json::Value;
@@ -133,7 +136,7 @@ pub fn of_cluster(
         let Some((own, other)) = ends(peer, cluster) else {
             continue;
         };
-        let Some(storage) = storage(own, other, clients) else {
+        let Some(storage) = storage(&peer.spec, own, other, clients) else {
             continue;
         };
         let status = peer.status.as_ref();
@@ -159,8 +162,8 @@ pub fn of_cluster(
 /// One write to the works of a cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub enum WorkChange {
-    /// Work [`WORK`] is made or brought into shape.
-    Apply(Vec<Value>),
+    /// The work of this name is made or brought into shape.
+    Apply(&'static str, Vec<Value>),
     /// A work goes: ours, or one of the Go orchestrator whose classes are in ours.
     Delete(Arc<ManifestWork>),
 }
@@ -168,7 +171,7 @@ pub enum WorkChange {
 impl fmt::Display for WorkChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Apply(_) => write!(f, "apply ManifestWork {WORK}"),
+            Self::Apply(name, _) => write!(f, "apply ManifestWork {name}"),
             Self::Delete(work) => write!(f, "delete ManifestWork {}", work.name_any()),
         }
     }
@@ -199,7 +202,7 @@ pub fn decide_works(
         Some(work) if manifests.is_empty() => vec![WorkChange::Delete(work.clone())],
         Some(work) if work.spec.workload.manifests == manifests => superfluous(work, policies, works),
         None if manifests.is_empty() => Vec::new(),
-        _ => vec![WorkChange::Apply(manifests)],
+        _ => vec![WorkChange::Apply(WORK, manifests)],
     }
 }
 
@@ -242,8 +245,13 @@ fn ends<'p>(peer: &'p MirrorPeer, cluster: &str) -> Option<(&'p PeerRef, &'p Pee
     }
 }
 
-fn storage(own: &PeerRef, other: &PeerRef, clients: &BTreeMap<String, ClientInfo>) -> Option<Storage> {
-    let key = StoreKey::of(own, clients)?;
+fn storage(
+    spec: &MirrorPeerSpec,
+    own: &PeerRef,
+    other: &PeerRef,
+    clients: &BTreeMap<String, ClientInfo>,
+) -> Option<Storage> {
+    let key = StoreKey::of(spec, own, clients)?;
     let info = |item: &PeerRef| clients.get(&names::client_key(&item.cluster_name, &item.storage_cluster_ref.name));
     let id = |item: &PeerRef| names::storage_id(&info(item)?.provider_info.ceph_cluster_fsid, "");
     let (storage_id, others) = (id(own), id(other));
@@ -402,7 +410,7 @@ mod tests {
         .manifest();
         let old = work(&old, std::slice::from_ref(&class), "True");
         let foreign = work("vrc-1", &[], "True");
-        let expected = [WorkChange::Apply(vec![class.clone()])];
+        let expected = [WorkChange::Apply(WORK, vec![class.clone()])];
         assert_eq!(decide(&[old.clone(), foreign.clone()]), expected);
         for (applied, expected) in [("False", vec![]), ("True", vec![WorkChange::Delete(old.clone())])] {
             let ours = work(WORK, std::slice::from_ref(&class), applied);

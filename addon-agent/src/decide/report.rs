@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use addon_framework::runtime::conditions::{Wanted, merge};
 use jiff::Timestamp;
 use peering_api::peering::{
-    PeerMember, PeerMemberStatus, Report, ReportRequest,
+    PeerMember, PeerMemberStatus, Report, ReportRequest, condition,
     reasons::{self, MemberReported},
 };
 
@@ -19,23 +19,27 @@ pub fn place(request: &ReportRequest) -> Place {
     normal(&Place::core("ConfigMap", &request.namespace, &request.config_map))
 }
 
-/// Adds to a status what is asked for; what was shown before stays where there is nothing better. `None` while a watch has
-/// not said anything.
+/// Adds to a status what is asked for; what was shown before stays where there is nothing better, as while a watch has not
+/// said anything: the key must not wait for that.
 #[must_use]
 pub fn add(
     member: &PeerMember,
     mut status: PeerMemberStatus,
     seen: impl Fn(&Place) -> Seen,
     now: Timestamp,
-) -> Option<PeerMemberStatus> {
+) -> PeerMemberStatus {
     let before = member.status.as_ref();
     let shown =
         |name: &str| before.and_then(|before| before.reports.iter().find(|report| report.name == name).cloned());
-    let (mut reports, mut problem, mut room) = (Vec::new(), None, LIMIT);
+    let (mut reports, mut problem, mut pending, mut room) = (Vec::new(), None, false, LIMIT);
     for request in &member.spec.reports {
         let place = place(request);
         let found = match seen(&place) {
-            Seen::Pending => return None,
+            Seen::Pending => {
+                pending = true;
+                reports.extend(shown(&request.name));
+                continue;
+            }
             Seen::Denied => Err((
                 MemberReported::ReportForbidden,
                 format!(
@@ -63,7 +67,10 @@ pub fn add(
             }
         }
     }
-    if !member.spec.reports.is_empty() {
+    let known = before.map(|before| before.conditions.as_slice()).unwrap_or_default();
+    if pending {
+        status.conditions.extend(condition(known, reasons::REPORTED).cloned());
+    } else if !member.spec.reports.is_empty() {
         let (reason, message) = problem.unwrap_or_else(|| {
             (
                 MemberReported::Reported,
@@ -71,13 +78,12 @@ pub fn add(
             )
         });
         let said = Wanted::new(reasons::REPORTED, reason.status(), reason.as_str(), message);
-        let known = before.map(|before| before.conditions.as_slice()).unwrap_or_default();
         status
             .conditions
             .push(merge(known, &said.at(member.metadata.generation), now));
     }
     status.reports = reports;
-    Some(status)
+    status
 }
 
 type Found = Result<(BTreeMap<String, String>, usize), (MemberReported, String)>;
@@ -103,7 +109,7 @@ fn texts(object: &Observed) -> BTreeMap<String, String> {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::ConfigMap;
-    use peering_api::peering::{PeerMemberSpec, condition};
+    use peering_api::peering::PeerMemberSpec;
 
     use super::*;
     use crate::decide::fixtures::now;
@@ -142,17 +148,18 @@ mod tests {
         let mut member = member(&["a"]);
         let add_seen =
             |member: &PeerMember, seen: Seen| add(member, PeerMemberStatus::default(), |_| seen.clone(), now());
-        assert_eq!(add_seen(&member, Seen::Pending), None);
-        let status = add_seen(&member, map("one")).unwrap();
+        assert_eq!(add_seen(&member, Seen::Pending), PeerMemberStatus::default());
+        let status = add_seen(&member, map("one"));
         assert_eq!(status.reports[0].data["key"], "one");
         assert_eq!(said(&status), ("True".to_owned(), "Reported".to_owned()));
-        member.status = Some(status);
+        member.status = Some(status.clone());
+        assert_eq!(add_seen(&member, Seen::Pending), status, "as it was");
         for (seen, reason) in [
             (Seen::Denied, "ReportForbidden"),
             (Seen::Absent, "ReportNotFound"),
             (map(&"x".repeat(LIMIT)), "ReportTooLarge"),
         ] {
-            let status = add_seen(&member, seen).unwrap();
+            let status = add_seen(&member, seen);
             assert_eq!(status.reports, member.status.as_ref().unwrap().reports);
             assert_eq!(said(&status), ("False".to_owned(), reason.to_owned()));
         }
@@ -161,7 +168,7 @@ mod tests {
 
     #[test]
     fn nothing_is_said_where_nothing_is_asked_for_and_one_bad_report_leaves_the_others() {
-        let status = add(&member(&[]), PeerMemberStatus::default(), |_| Seen::Pending, now()).unwrap();
+        let status = add(&member(&[]), PeerMemberStatus::default(), |_| Seen::Pending, now());
         assert_eq!(status, PeerMemberStatus::default());
         let seen = |place: &Place| {
             if place.name == "map-a" {
@@ -170,7 +177,7 @@ mod tests {
                 map("two")
             }
         };
-        let status = add(&member(&["a", "b"]), PeerMemberStatus::default(), seen, now()).unwrap();
+        let status = add(&member(&["a", "b"]), PeerMemberStatus::default(), seen, now());
         assert_eq!((status.reports.len(), status.reports[0].name.as_str()), (1, "b"));
         assert_eq!(said(&status).1, "ReportNotFound");
     }

@@ -8,12 +8,13 @@ use peering_api::{
 };
 
 use super::{
+    mode::Mode,
     plan::{Plan, StoreUse, plan},
     removal,
     seen::{Observed, Ramen, is_leaving},
     status::{self, Status},
 };
-use crate::ramen;
+use crate::{odf_info, ramen};
 
 /// One write to the hub.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub enum Change {
     Adopt,
     /// Our finalizer goes off.
     Release,
+    /// The `MirrorPeer` notes down who its clients are: so that it can be taken back when nobody tells any more.
+    Record(String),
     /// A Peering is made or brought into shape.
     ApplyPeering(String, Box<PeeringSpec>),
     /// A Peering goes.
@@ -41,6 +44,7 @@ impl fmt::Display for Change {
         match self {
             Self::Adopt => write!(f, "take over"),
             Self::Release => write!(f, "release"),
+            Self::Record(_) => write!(f, "note down the clients"),
             Self::ApplyPeering(name, _) => write!(f, "apply Peering {name}"),
             Self::DeletePeering(peering) => write!(f, "delete Peering {}", peering.name_any()),
             Self::ForcePeering(peering) => write!(f, "force Peering {}", peering.name_any()),
@@ -71,6 +75,7 @@ pub fn decide(seen: &Observed) -> Decision {
     changes.extend(needs_adoption(seen).then_some(Change::Adopt));
     let plan = plan(seen);
     if let Ok(plan) = &plan {
+        changes.extend(record(seen, plan));
         changes.extend(peerings(seen, plan));
         changes.extend(plan.stores.iter().flat_map(|store| dr_cluster(seen, store)));
         if !seen.peer.spec.manage_s3 {
@@ -89,6 +94,14 @@ fn needs_adoption(seen: &Observed) -> bool {
     !finalizers.iter().any(|known| known == FINALIZER)
         || finalizers.iter().any(|known| known.ends_with(SPOKE_FINALIZER_SUFFIX))
         || peer.labels().get(BACKUP_LABEL).map(String::as_str) != Some(BACKUP_RESOURCE)
+}
+
+/// Before anything is made for clients, it is noted down who they are.
+fn record(seen: &Observed, plan: &Plan) -> Option<Change> {
+    let wanted = (plan.tokens.is_some() && plan.mode == Mode::Client)
+        .then(|| odf_info::record(&seen.peer.spec, &seen.clients))?;
+    let known = seen.peer.annotations().get(odf_info::RECORD_ANNOTATION);
+    (known != Some(&wanted)).then_some(Change::Record(wanted))
 }
 
 fn peerings(seen: &Observed, plan: &Plan) -> Vec<Change> {
@@ -136,7 +149,7 @@ fn dr_cluster(seen: &Observed, store: &StoreUse) -> Vec<Change> {
     let (Some(known), Ramen::Known { text: Some(text), .. }) = (seen.dr_clusters.known(), &seen.ramen) else {
         return Vec::new();
     };
-    let name = &store.key.cluster;
+    let name = &store.key.dr_cluster().to_owned();
     let apply = || Change::ApplyDRCluster(name.clone(), store.profile.clone());
     // Ramen would complain of one whose entry it does not know.
     let is_told = matches!(ramen::profile(text, &store.profile), Ok(Some(_)));
