@@ -1,6 +1,9 @@
 //! The addon `tokenexchange` as the framework drives it: what is deployed on a managed cluster, what its agent may do on the
 //! hub, and what has to happen before it may be removed.
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use addon_framework::{Addon, AddonError, Options, Registration, Removal};
 use futures::{FutureExt, future::BoxFuture};
@@ -9,13 +12,17 @@ use kube::{ResourceExt, core::DynamicObject};
 use peering_api::{
     names,
     ocm::{ManagedCluster, ManagedClusterAddOn, names as ocm},
+    peering::ReportRequest,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::peering::Hub;
 
 /// The agent's manifests, with holes for namespace, cluster and image.
 const MANIFESTS: &str = include_str!("../../manifests/agent/agent.yaml");
+
+/// Name of the Roles by which agents read what their members report.
+const REPORTS: &str = "token-exchange-agent-reports";
 
 /// The addon `tokenexchange`.
 pub(crate) struct TokenExchange {
@@ -41,11 +48,12 @@ impl Addon for TokenExchange {
         addon: &ManagedClusterAddOn,
     ) -> Result<Vec<DynamicObject>, AddonError> {
         let namespace = addon.status.as_ref().and_then(|status| status.namespace.as_deref());
-        render(
-            namespace.unwrap_or(ocm::DEFAULT_INSTALL_NAMESPACE),
-            &cluster.name_any(),
-            &self.image,
-        )
+        let (namespace, name) = (namespace.unwrap_or(ocm::DEFAULT_INSTALL_NAMESPACE), cluster.name_any());
+        let mut manifests = render(namespace, &name, &self.image)?;
+        let member = self.hub.members.get(Some(&name), &name);
+        let requests = member.map(|member| member.spec.reports.clone()).unwrap_or_default();
+        manifests.extend(reading(namespace, &requests)?);
+        Ok(manifests)
     }
 
     fn registration(&self, cluster: &ManagedCluster, _: &ManagedClusterAddOn) -> Option<Registration> {
@@ -112,6 +120,29 @@ fn render(namespace: &str, cluster: &str, image: &str) -> Result<Vec<DynamicObje
     documents.into_iter().map(fill).collect()
 }
 
+/// The rights to read what the member reports: each object by its name.
+fn reading(agent_namespace: &str, requests: &[ReportRequest]) -> Result<Vec<DynamicObject>, AddonError> {
+    let mut names: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for request in requests {
+        names.entry(&request.namespace).or_default().insert(&request.config_map);
+    }
+    let group = "rbac.authorization.k8s.io";
+    let objects = names.iter().flat_map(|(namespace, names)| {
+        let metadata = json!({"name": REPORTS, "namespace": namespace});
+        [
+            json!({"apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": metadata,
+                "rules": [{"apiGroups": [""], "resources": ["configmaps"], "resourceNames": names,
+                    "verbs": ["get", "list", "watch"]}]}),
+            json!({"apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "metadata": metadata,
+                "roleRef": {"apiGroup": group, "kind": "Role", "name": REPORTS},
+                "subjects": [{"kind": "ServiceAccount", "name": names::AGENT, "namespace": agent_namespace}]}),
+        ]
+    });
+    let object =
+        |object| serde_json::from_value(object).map_err(|error| AddonError::caused("a role is not an object", error));
+    objects.map(object).collect()
+}
+
 /// Fills holes in the parsed document, so that no value can become YAML of its own.
 fn fill(value: &mut Value, holes: &[(&str, &str)]) {
     match value {
@@ -148,6 +179,24 @@ mod tests {
             deployment.contains(&format!("{}-hub-kubeconfig", names::ADDON)),
             "the Secret that OCM writes"
         );
+    }
+
+    #[test]
+    fn what_is_reported_is_read_by_its_name_only() {
+        let request = |namespace: &str, name: &str| ReportRequest {
+            name: "r".to_owned(),
+            namespace: namespace.to_owned(),
+            config_map: name.to_owned(),
+        };
+        assert!(reading("agent", &[]).unwrap().is_empty());
+        let requests = [request("a", "x"), request("b", "y"), request("a", "z")];
+        let objects = serde_json::to_value(reading("agent", &requests).unwrap()).unwrap();
+        assert_eq!(objects.as_array().unwrap().len(), 4);
+        assert_eq!(
+            objects[0]["rules"],
+            json!([{"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["x", "z"], "verbs": ["get", "list", "watch"]}])
+        );
+        assert_eq!(objects[1]["subjects"][0]["namespace"], "agent");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `MirrorPeer`s: the façade for users of the Go orchestrator. Each becomes Peerings, which the peering controller serves, and
-//! what only the hub has to do with storage. Read top to bottom: [`watches`] (of kinds that may be missing), [`observe`]
-//! (snapshots), the crate `storage` (decides, pure), [`write`] (one request per change).
+//! what only the hub has to do with storage. Read top to bottom: [`watches`] (of kinds that may be missing), [`info`] (what
+//! storage operators tell), [`observe`] (snapshots), the crate `storage` (decides, pure), [`write`] (one request per change).
+mod info;
 mod observe;
 mod watches;
 mod write;
@@ -9,15 +10,23 @@ use std::{sync::Arc, time::Duration};
 
 use addon_framework::runtime::{Outcome, Queue, RunOptions, run};
 use kube::ResourceExt;
+use peering_api::{odf::MirrorPeer, peering::ReportRequest};
 use storage::{
     classes::decide_works,
-    mirrorpeer::{Foreign, concerned, decide, decide_ramen, is_leaving, peerings},
+    mapping,
+    mirrorpeer::{Foreign, concerned, decide, decide_ramen, is_leaving, peerings, provided_by, provider_clusters},
     ramen::RamenError,
 };
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::watches::Storage;
+
+/// What the agent of a cluster is asked to report.
+pub(crate) fn reports(hub: &Hub, storage: &Storage, cluster: &str) -> Vec<ReportRequest> {
+    info::wanted(hub, storage, cluster)
+}
+
 use crate::{peering::Hub, touched::Key};
 
 /// How many keys are worked on at once.
@@ -45,7 +54,18 @@ pub(crate) enum MirrorPeerError {
     /// Ramen's configuration could not be written.
     #[error("Ramen's configuration could not be written")]
     Ramen(#[source] Box<kube::Error>),
-    /// The work with a cluster's replication classes could not be written.
+    /// What the console reads of storage clients could not be written.
+    #[error("odf-client-info could not be written")]
+    Info(#[source] Box<kube::Error>),
+    /// An agent could not be installed.
+    #[error("the addon of cluster {cluster} could not be made")]
+    Addon {
+        /// The cluster.
+        cluster: String,
+        /// Why.
+        source: Box<kube::Error>,
+    },
+    /// A work of a cluster could not be written.
     #[error("{change} of cluster {cluster} could not be written")]
     Classes {
         /// The cluster.
@@ -61,6 +81,8 @@ pub(crate) enum MirrorPeerError {
 pub(crate) async fn control(hub: Arc<Hub>, storage: Arc<Storage>, queue: Queue<Key>, token: CancellationToken) {
     hub.ready().await;
     storage.ready().await;
+    info::refresh(&hub, &storage);
+    queue.add(Key::Info);
     let options = RunOptions {
         name: "mirrorpeer",
         concurrency: CONCURRENCY,
@@ -76,7 +98,16 @@ pub(crate) async fn control(hub: Arc<Hub>, storage: Arc<Storage>, queue: Queue<K
 
 async fn pass(hub: &Hub, storage: &Storage, keys: &Queue<Key>, key: Key) -> Result<Outcome, MirrorPeerError> {
     match key {
-        Key::Peer(name) => peer(hub, storage, &name).await?,
+        Key::Peer(name) => {
+            if let Some(peer) = storage.peer(&name) {
+                // One that goes may leave an entry behind.
+                for cluster in provider_clusters(&peer.spec, &storage.clients()) {
+                    keys.add(Key::Classes(cluster));
+                }
+            }
+            peer(hub, storage, &name).await?;
+        }
+        Key::Info => info::pass(hub, storage, keys).await?,
         Key::Ramen => ramen(hub, storage).await?,
         Key::Classes(cluster) => classes(hub, storage, &cluster).await?,
         Key::Peering(peering) => {
@@ -86,7 +117,9 @@ async fn pass(hub: &Hub, storage: &Storage, keys: &Queue<Key>, key: Key) -> Resu
             keys.add(Key::Ramen);
         }
         Key::Cluster(cluster) => {
-            for name in storage.names(|_, peer| concerned(peer, &cluster)) {
+            let clients = storage.clients();
+            let concerns = |peer: &MirrorPeer| concerned(peer, &cluster) || provided_by(peer, &cluster, &clients);
+            for name in storage.names(|_, peer| concerns(peer)) {
                 keys.add(Key::Peer(name));
             }
             keys.add(Key::Ramen);
@@ -178,7 +211,9 @@ async fn classes(hub: &Hub, storage: &Storage, cluster: &str) -> Result<(), Mirr
     }
     let works = storage.works(cluster);
     let policies = policies.known().cloned().unwrap_or_default();
-    let changes = decide_works(cluster, &policies, &storage.all_peers(), &storage.clients(), &works);
+    let (peers, clients) = (storage.all_peers(), storage.clients());
+    let mut changes = decide_works(cluster, &policies, &peers, &clients, &works);
+    changes.extend(mapping::decide(cluster, &peers, &clients, &works));
     for change in changes {
         let text = change.to_string();
         let failed = |source| MirrorPeerError::Classes {

@@ -3,11 +3,14 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use kube::{Api, ResourceExt, api::ListParams};
 use peering_api::{
-    odf::{DRCluster, DRPolicy, MirrorPeer, RAMEN_CONFIG_KEY},
+    odf::{DRCluster, DRPolicy, MirrorPeer, ODF_INFO_CLAIM, RAMEN_CONFIG_KEY},
     peering::{PeerExport, is_true, reasons},
 };
 use storage::{
-    mirrorpeer::{Agent, Cluster, Foreign, Observed, Ramen, S3_PROFILE, StoreSeen, peerings},
+    mirrorpeer::{
+        Agent, Cluster, Foreign, Observed, Ramen, S3_PROFILE, StoreSeen, peerings, provider_clusters, stated_secret,
+    },
+    odf_info,
     ramen::Record,
     store::{self, Store, StoreError},
 };
@@ -17,8 +20,10 @@ use crate::peering::Hub;
 
 /// As much of a snapshot as is needed to name Peerings.
 pub(super) fn named(storage: &Storage, peer: &Arc<MirrorPeer>) -> Observed {
+    let known = storage.known.now();
     Observed {
-        clients: storage.clients(),
+        clients: known.all.clone(),
+        vanished: known.vanished.clone(),
         ..Observed::new(peer.clone())
     }
 }
@@ -30,7 +35,15 @@ pub(super) fn of(hub: &Hub, storage: &Storage, peer: &Arc<MirrorPeer>) -> Observ
     seen.others = storage.all_peers();
     seen.others.retain(|other| other.name_any() != name);
     let clusters = peer.spec.items.iter().map(|item| item.cluster_name.clone());
-    seen.clusters = clusters.map(|name| (name.clone(), cluster(hub, &name))).collect();
+    let providers = provider_clusters(&peer.spec, &seen.clients);
+    seen.mappings = providers
+        .iter()
+        .filter_map(|name| Some((name.clone(), storage.mapping(name)?)))
+        .collect();
+    seen.clusters = clusters
+        .chain(providers)
+        .map(|name| (name.clone(), cluster(hub, &name)))
+        .collect();
     seen.hub = hub.itself();
     for name in peerings(&seen) {
         let Some(peering) = hub.peering(&name) else {
@@ -83,6 +96,9 @@ fn cluster(hub: &Hub, name: &str) -> Cluster {
     Cluster {
         managed: known.managed,
         agent,
+        odf_info: hub
+            .cluster_claim(name, ODF_INFO_CLAIM)
+            .and_then(|claim| Some(odf_info::claimed(&claim).ok()?.0.to_owned())),
     }
 }
 
@@ -127,6 +143,12 @@ pub(super) fn stores(hub: &Hub) -> BTreeMap<String, StoreSeen> {
         let seen = StoreSeen {
             store: published(&hub.exports_of(&name)).and_then(Result::ok),
             delivered,
+            secrets: peering
+                .spec
+                .members
+                .iter()
+                .filter_map(|member| Some((member.cluster.clone(), stated_secret(&peering.spec, &member.cluster)?)))
+                .collect(),
         };
         (name, seen)
     });

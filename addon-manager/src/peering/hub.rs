@@ -362,7 +362,7 @@ impl Hub {
     }
 
     /// The clusters that claim something, with what they claim; those that are being detached are left out.
-    pub(crate) fn claims(&self, name: &str) -> BTreeMap<String, String> {
+    pub(crate) fn cluster_claims(&self, name: &str) -> BTreeMap<String, String> {
         let all = self.clusters.store.state();
         let live = all.iter().filter(|cluster| cluster.meta().deletion_timestamp.is_none());
         let claims = live.filter_map(|cluster| {
@@ -374,10 +374,13 @@ impl Hub {
     }
 
     /// What one cluster claims.
-    pub(crate) fn claim(&self, cluster: &str, name: &str) -> Option<String> {
+    pub(crate) fn cluster_claim(&self, cluster: &str, name: &str) -> Option<String> {
         let cluster = self.clusters.get(None, cluster)?;
         let claims = &cluster.status.as_ref()?.cluster_claims;
-        claims.iter().find(|claim| claim.name == name).map(|claim| claim.value.clone())
+        claims
+            .iter()
+            .find(|claim| claim.name == name)
+            .map(|claim| claim.value.clone())
     }
 
     /// The clusters with a label, by its value.
