@@ -11,6 +11,7 @@ mod hub;
 mod identity;
 mod mirrorpeer;
 mod mirrorpeer_classes;
+mod mirrorpeer_client;
 mod mirrorpeer_upgrade;
 mod probes;
 mod removal;
