@@ -225,10 +225,10 @@ pub async fn start(s: &Scenario, clients: &[&str]) -> Result<[Provider; 2]> {
 /// tickets may be renewed after a second. Nothing else differs.
 async fn profile(s: &Scenario, both: &[Provider; 2]) -> Result<()> {
     let text = std::fs::read_to_string(repository("manifests/profiles/odf-client.yaml"))?;
-    let service = "ux-backend-proxy.${params.operatorNamespace}.svc.cluster.local:8888";
+    let url = "https://ux-backend-proxy.${params.operatorNamespace}.svc.cluster.local:8888/onboarding/peer-tokens";
     let [east, west] = both.each_ref().map(|provider| provider.server.address());
     let address = format!("${{source.cluster == 'cluster1' ? '{east}' : '{west}'}}");
-    let profile = text.replacen(service, &address, 1);
+    let profile = text.replacen(url, &format!("\"https://{address}/onboarding/peer-tokens\""), 1);
     anyhow::ensure!(profile != text, "odf-client.yaml does not ask ux-backend-proxy");
     let quick = profile.replacen("minInterval: 1m", "minInterval: 1s", 1);
     anyhow::ensure!(quick != profile, "odf-client.yaml has no minInterval");
