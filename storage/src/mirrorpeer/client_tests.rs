@@ -248,7 +248,7 @@ fn a_peer_that_is_being_made_is_no_failure_and_one_that_has_failed_is() {
             peering: tickets(),
             ..PeerLinkSpec::default()
         };
-        let mut conditions = standing(&[("Ready", "False")]).conditions;
+        let mut conditions = standing(&[("Connected", "False")]).conditions;
         conditions[0].reason = reason.to_owned();
         let mut link = PeerLink::new("l", spec);
         link.status = Some(PeerLinkStatus {

@@ -5,10 +5,10 @@ use peering_api::{
     kube::ResourceExt,
     odf::{LinkState, MirrorLinks, Phase},
     peering::{
-        PeerLink, Peering, condition,
+        PeerLink, Peering, condition, is_true,
         reasons::{
-            self, Accepted, COMPATIBLE, CONFIGURED, Compatible, Configured, Connected, DELETED, Deleted, VALIDATED,
-            Validated,
+            self, Accepted, COMPATIBLE, CONFIGURED, Compatible, Configured, Connected, DELETED, Deleted, Delivered,
+            VALIDATED, Validated,
         },
     },
 };
@@ -209,8 +209,16 @@ fn standing(peering: Option<&Peering>, name: &str) -> Option<(bool, String)> {
 fn tokens(seen: &Observed, plan: &Plan) -> Option<Progress> {
     let tokens = plan.tokens.as_ref()?;
     let peering = seen.peerings.get(&tokens.peering).map(AsRef::as_ref);
-    let (failed, message) = standing(peering, &tokens.peering)?;
-    let reason = if failed && !(plan.mode == Mode::Client && is_patient(seen, &tokens.peering)) {
+    let (mut failed, mut message) = standing(peering, &tokens.peering)?;
+    let accepted = peering.and_then(|peering| peering.status.as_ref());
+    let accepted = accepted.is_some_and(|status| is_true(&status.conditions, reasons::ACCEPTED));
+    if failed && accepted && plan.mode == Mode::Client && !seen.links.is_empty() {
+        // What was delivered and is not taken yet is no failure.
+        let found = impatient(seen, &tokens.peering);
+        failed = found.is_some();
+        message = found.unwrap_or(message);
+    }
+    let reason = if failed {
         Configured::PeeringFailed
     } else {
         Configured::PeeringInProgress
@@ -218,19 +226,21 @@ fn tokens(seen: &Observed, plan: &Plan) -> Option<Progress> {
     Some((reason, message))
 }
 
-/// Whether nothing but time is lacking: each link that has delivered its ticket waits for the storage operator.
-fn is_patient(seen: &Observed, peering: &str) -> bool {
-    let links = seen.links.iter().filter(|link| link.spec.peering == peering);
-    let reasons = links.filter_map(|link| {
-        let status = link
-            .status
-            .as_ref()
-            .filter(|status| status.applied_revision.is_some())?;
-        condition(&status.conditions, reasons::READY).filter(|said| said.status != "True")
-    });
-    reasons
-        .into_iter()
-        .all(|said| said.reason == Connected::NotSynced.as_str())
+/// The link of tickets for which waiting does not help, as the agent of its destination sees it.
+fn impatient(seen: &Observed, peering: &str) -> Option<String> {
+    let mut links = seen.links.iter().filter(|link| link.spec.peering == peering);
+    links.find_map(|link| {
+        let conditions = &link.status.as_ref()?.conditions;
+        let said = [reasons::DELIVERED, reasons::CONNECTED].map(|type_| condition(conditions, type_));
+        let mut bad = said.into_iter().flatten().filter(|said| said.status == "False");
+        let waits = [Delivered::WaitingForEnvelope.as_str(), Connected::NotSynced.as_str()];
+        let said = bad.find(|said| !waits.contains(&said.reason.as_str()))?;
+        let (from, to) = (&link.spec.from.cluster, &link.spec.to.cluster);
+        Some(format!(
+            "Peering {peering}: {} from {from} to {to}: {}",
+            link.spec.artefact, said.message
+        ))
+    })
 }
 
 fn bucket(seen: &Observed, store: &StoreUse) -> Option<Progress> {
