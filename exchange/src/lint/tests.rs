@@ -286,7 +286,7 @@ const SHAPES: &[Case] = &[
     (
         &[("/artefacts/1/confidential", "false")],
         "artefacts[1].confidential: error",
-        "tokens and certificates are confidential",
+        "tokens, certificates and answers of services are confidential",
     ),
     (
         &[

@@ -8,7 +8,7 @@ inputs:
   httpRequest:
     method: POST
     url: https://issuer.ns.svc:8888/tickets?secret=x
-    ca: '${inputs.ca.data[\'ca.crt\']}'
+    ca: \"${inputs.ca.data['ca.crt']}\"
     expiresAt: \"${json.decode(base64.decode(response.body.split('.')[0])).expirationDate}\"
 payload: {ticket: '${inputs.t.body}', until: '${inputs.t.expiresAt}', to: there}
 ";
