@@ -84,10 +84,10 @@ pub async fn reconcile(context: Arc<Context>) -> Result<Outcome, MemberError> {
     let Some(wanted) = wanted(&member, &context.identity(), &about, now) else {
         return Ok(Outcome::Done);
     };
-    let places = member.spec.reports.iter().map(report::place).collect();
-    context.pool.want(&User::Member, &places);
+    let lookups = member.spec.reports.iter().map(report::lookup).collect();
+    context.pool.want_all(&User::Member, &lookups);
     // A watch that has not said anything yet wakes the member when it does.
-    let wanted = report::add(&member, wanted, |place| context.pool.read(place), now);
+    let wanted = report::add(&member, wanted, |lookup| context.pool.look(lookup), now);
     if member.status.as_ref() == Some(&wanted) {
         return Ok(Outcome::Done);
     }

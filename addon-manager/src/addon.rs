@@ -1,9 +1,6 @@
 //! The addon `tokenexchange` as the framework drives it: what is deployed on a managed cluster, what its agent may do on the
 //! hub, and what has to happen before it may be removed.
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use addon_framework::{Addon, AddonError, Options, Registration, Removal};
 use futures::{FutureExt, future::BoxFuture};
@@ -120,19 +117,25 @@ fn render(namespace: &str, cluster: &str, image: &str) -> Result<Vec<DynamicObje
     documents.into_iter().map(fill).collect()
 }
 
-/// The rights to read what the member reports: each object by its name.
+/// The rights to read what the member reports: each `ConfigMap` by its name.
 fn reading(agent_namespace: &str, requests: &[ReportRequest]) -> Result<Vec<DynamicObject>, AddonError> {
-    let mut names: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let verbs = ["get", "list", "watch"];
+    let mut rules: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
     for request in requests {
-        names.entry(&request.namespace).or_default().insert(&request.config_map);
+        let rules = rules.entry(&request.namespace).or_default();
+        rules.extend(request.config_map.as_ref().map(
+            |name| json!({"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [name], "verbs": verbs}),
+        ));
+        rules.extend(request.objects.as_ref().map(|objects| {
+            let group = objects.api_version.split_once('/').map_or("", |(group, _)| group);
+            json!({"apiGroups": [group], "resources": [objects.resource], "verbs": verbs})
+        }));
     }
     let group = "rbac.authorization.k8s.io";
-    let objects = names.iter().flat_map(|(namespace, names)| {
+    let objects = rules.iter().flat_map(|(namespace, rules)| {
         let metadata = json!({"name": REPORTS, "namespace": namespace});
         [
-            json!({"apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": metadata,
-                "rules": [{"apiGroups": [""], "resources": ["configmaps"], "resourceNames": names,
-                    "verbs": ["get", "list", "watch"]}]}),
+            json!({"apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": metadata, "rules": rules}),
             json!({"apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "metadata": metadata,
                 "roleRef": {"apiGroup": group, "kind": "Role", "name": REPORTS},
                 "subjects": [{"kind": "ServiceAccount", "name": names::AGENT, "namespace": agent_namespace}]}),
@@ -186,16 +189,16 @@ mod tests {
         let request = |namespace: &str, name: &str| ReportRequest {
             name: "r".to_owned(),
             namespace: namespace.to_owned(),
-            config_map: name.to_owned(),
+            config_map: Some(name.to_owned()),
+            objects: None,
         };
         assert!(reading("agent", &[]).unwrap().is_empty());
         let requests = [request("a", "x"), request("b", "y"), request("a", "z")];
         let objects = serde_json::to_value(reading("agent", &requests).unwrap()).unwrap();
         assert_eq!(objects.as_array().unwrap().len(), 4);
-        assert_eq!(
-            objects[0]["rules"],
-            json!([{"apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["x", "z"], "verbs": ["get", "list", "watch"]}])
-        );
+        let rules = objects[0]["rules"].as_array().unwrap();
+        let names: Vec<_> = rules.iter().map(|rule| &rule["resourceNames"]).collect();
+        assert_eq!(names, [&json!(["x"]), &json!(["z"])]);
         assert_eq!(objects[1]["subjects"][0]["namespace"], "agent");
     }
 

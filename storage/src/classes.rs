@@ -8,15 +8,15 @@ use peering_api::{
     kube::ResourceExt,
     ocm::ManifestWork,
     odf::{
-        ClientInfo, DRPolicy, MirrorPeer, MirrorPeerSpec, PeerRef, Phase, ReplicationClass, ReplicationClassSpec,
-        ReplicationType,
+        CREATED_BY, CREATED_BY_LABEL, ClientInfo, DRPolicy, MirrorPeer, MirrorPeerSpec, PeerRef, Phase,
+        ReplicationClass, ReplicationClassSpec, ReplicationType,
     },
     peering::condition,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
-    mirrorpeer::{self, Mode, StoreKey, is_leaving},
+    mirrorpeer::{self, Mode, Provider, StoreKey, is_leaving},
     names, odf_info,
 };
 
@@ -139,17 +139,9 @@ pub fn of_cluster(
         let Some(storage) = storage(&peer.spec, own, other, clients) else {
             continue;
         };
-        let status = peer.status.as_ref();
-        let is_ready = status.and_then(|status| status.phase.as_deref()) == Some(Phase::Ready.as_str());
-        let fits = |policy: &&Arc<DRPolicy>| {
-            let names = &policy.spec.dr_clusters;
-            !is_leaving(policy.as_ref())
-                && names.len() == 2
-                && peer.spec.items.iter().all(|item| names.contains(&item.cluster_name))
-        };
-        for policy in policies.iter().filter(fits) {
+        for policy in policies.iter().filter(|policy| fits(policy, peer)) {
             for class in of(policy, &storage) {
-                if is_ready || there(&class) {
+                if is_ready(peer) || there(&class) {
                     // Two storage clusters on one cluster: the older MirrorPeer's has the name.
                     wanted.entry((class.kind, class.name.clone())).or_insert(class);
                 }
@@ -157,6 +149,100 @@ pub fn of_cluster(
         }
     }
     wanted
+}
+
+/// Label of a template: what kind of class it holds.
+const OBJECT_KIND: &str = "multicluster.odf.openshift.io/object-kind";
+
+/// Whether classes are made for a policy between two clusters at all.
+fn fits(policy: &DRPolicy, peer: &MirrorPeer) -> bool {
+    let names = &policy.spec.dr_clusters;
+    !is_leaving(policy) && names.len() == 2 && peer.spec.items.iter().all(|item| names.contains(&item.cluster_name))
+}
+
+fn is_ready(peer: &MirrorPeer) -> bool {
+    let status = peer.status.as_ref();
+    status.and_then(|status| status.phase.as_deref()) == Some(Phase::Ready.as_str())
+}
+
+/// A class of which the storage operator makes one for each client: what only it knows is left to it.
+fn template(namespace: &str, mut class: ReplicationClass) -> Value {
+    class
+        .spec
+        .parameters
+        .retain(|name, _| !name.starts_with("replication.storage.openshift.io/"));
+    json!({
+        "apiVersion": "template.openshift.io/v1", "kind": "Template",
+        "metadata": {"name": class.name, "namespace": namespace,
+            "labels": {CREATED_BY_LABEL: CREATED_BY, OBJECT_KIND: class.kind}},
+        "objects": [class.manifest()],
+    })
+}
+
+/// The classes that a pair of clients gets from one of its providers.
+#[must_use]
+pub fn of_clients(
+    peer: &MirrorPeer,
+    provider: &Provider,
+    policies: &[Arc<DRPolicy>],
+    clients: &BTreeMap<String, ClientInfo>,
+) -> BTreeMap<(&'static str, String), ReplicationClass> {
+    let infos = peer
+        .spec
+        .items
+        .iter()
+        .filter_map(|item| Some((item, clients.get(&item_key(item))?)));
+    let info = infos
+        .into_iter()
+        .find(|(item, info)| Provider::of(item, info).as_ref() == Some(provider));
+    let info = info.map(|(_, info)| &info.provider_info);
+    let grouped = info.filter(|info| odf_info::minor(&info.version) >= Some(GROUPS_SINCE));
+    let pools = grouped.into_iter().flat_map(|info| &info.info_ceph_block_pools);
+    let storage = Storage {
+        namespace: provider.namespace.clone(),
+        pools: pools
+            .filter(|pool| pool.mirror_enabled)
+            .map(|pool| pool.name.clone())
+            .collect(),
+        ..Storage::default()
+    };
+    let wanted = policies.iter().filter(|policy| fits(policy, peer));
+    let classes = wanted.flat_map(|policy| of(policy, &storage));
+    classes.map(|class| ((class.kind, class.name.clone()), class)).collect()
+}
+
+fn item_key(item: &PeerRef) -> String {
+    names::client_key(&item.cluster_name, &item.storage_cluster_ref.name)
+}
+
+/// The templates of a cluster that provides for clients.
+fn templates(
+    cluster: &str,
+    policies: &[Arc<DRPolicy>],
+    peers: &[Arc<MirrorPeer>],
+    clients: &BTreeMap<String, ClientInfo>,
+    there: impl Fn(&ReplicationClass) -> bool,
+) -> Vec<Value> {
+    let mut wanted = BTreeMap::new();
+    for peer in peers.iter().filter(|peer| !is_leaving(peer.as_ref())) {
+        for provider in mirrorpeer::ends(&peer.spec, clients)
+            .into_iter()
+            .flat_map(|ends| ends.providers)
+        {
+            if provider.cluster != cluster {
+                continue;
+            }
+            for (key, class) in of_clients(peer, &provider, policies, clients) {
+                if is_ready(peer) || there(&class) {
+                    wanted.entry((provider.namespace.clone(), key)).or_insert(class);
+                }
+            }
+        }
+    }
+    let wanted = wanted.into_iter();
+    wanted
+        .map(|((namespace, _), class)| template(&namespace, class))
+        .collect()
 }
 
 /// One write to the works of a cluster.
@@ -190,12 +276,15 @@ pub fn decide_works(
     let known = works.iter().flat_map(|work| &work.spec.workload.manifests);
     let known: Vec<&Value> = known.collect();
     let there = |class: &ReplicationClass| {
-        let same =
-            |manifest: &&&Value| manifest["kind"] == class.kind && manifest["metadata"]["name"] == class.name.as_str();
+        let same = |manifest: &&&Value| {
+            let kind = [&manifest["kind"], &manifest["objects"][0]["kind"]];
+            kind.iter().any(|kind| **kind == class.kind) && manifest["metadata"]["name"] == class.name.as_str()
+        };
         known.iter().any(|manifest| same(&manifest))
     };
-    let wanted = of_cluster(cluster, policies, peers, clients, there);
-    let manifests: Vec<_> = wanted.values().map(ReplicationClass::manifest).collect();
+    let wanted = of_cluster(cluster, policies, peers, clients, &there);
+    let mut manifests: Vec<_> = wanted.values().map(ReplicationClass::manifest).collect();
+    manifests.extend(templates(cluster, policies, peers, clients, there));
     match ours {
         // One that is leaving is made anew once it is gone.
         Some(work) if is_leaving(work.as_ref()) => Vec::new(),
@@ -272,8 +361,6 @@ fn storage(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn policy(name: &str, interval: &str, clusters: &[&str], labels: &Value) -> Arc<DRPolicy> {

@@ -163,6 +163,16 @@ pub fn ticket_peering(one: [&str; 3], other: [&str; 3]) -> String {
     unique("odf-client", first[0], &id)
 }
 
+/// The Peering by which the storage operators of a pair of clients are told which replication classes the clients get.
+#[must_use]
+pub fn class_peering(mirror_peer: &str) -> String {
+    unique(
+        "odf-classes",
+        mirror_peer,
+        &ours::digest(&["odf-classes/v1", mirror_peer], 32),
+    )
+}
+
 /// The Peering that makes the bucket known to the hub in which a provider keeps what Ramen says of two clusters' clients. Ramen
 /// tells applications apart within a pair of clusters only, so each pair has a bucket of its own.
 #[must_use]

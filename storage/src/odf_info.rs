@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use peering_api::{
     kube::ResourceExt,
+    names as ours,
     odf::{ClientInfo, MirrorPeer, MirrorPeerSpec, OdfInfo, ProviderInfo, ProviderName},
-    peering::{PeerMember, ReportRequest},
+    peering::{PeerMember, ReportRequest, ReportedObjects},
 };
 use thiserror::Error;
 
@@ -129,8 +130,49 @@ pub fn request(claim: &str) -> Option<ReportRequest> {
     Some(ReportRequest {
         name: REPORT.to_owned(),
         namespace: namespace.to_owned(),
-        config_map: name.to_owned(),
+        config_map: Some(name.to_owned()),
+        objects: None,
     })
+}
+
+/// Start of the names of reports that show which `StorageConsumer` stands for which client.
+const CONSUMERS: &str = "storage-consumers";
+
+fn consumer_report(namespace: &str) -> String {
+    format!("{CONSUMERS}-{}", ours::digest(&["storage-consumers/v1", namespace], 10))
+}
+
+/// What an agent is asked to report of the clients in a namespace with a storage cluster.
+#[must_use]
+pub fn consumer_request(namespace: &str) -> ReportRequest {
+    ReportRequest {
+        name: consumer_report(namespace),
+        namespace: namespace.to_owned(),
+        config_map: None,
+        objects: Some(ReportedObjects {
+            api_version: "ocs.openshift.io/v1alpha1".to_owned(),
+            kind: "StorageConsumer".to_owned(),
+            resource: "storageconsumers".to_owned(),
+            value: "${self.status.client.id}".to_owned(),
+        }),
+    }
+}
+
+/// The `StorageConsumer` that stands for a client, as the agent of its provider's cluster reports it.
+#[must_use]
+pub fn consumer(member: &PeerMember, namespace: &str, client: &str) -> Option<String> {
+    let name = consumer_report(namespace);
+    let report = member
+        .status
+        .as_ref()?
+        .reports
+        .iter()
+        .find(|report| report.name == name)?;
+    report
+        .data
+        .iter()
+        .find(|(_, id)| *id == client)
+        .map(|(name, _)| name.clone())
 }
 
 /// What all clusters report, by key of `odf-client-info`, and what could not be read. `clusters` leads from cluster ids to

@@ -13,7 +13,7 @@ use peering_api::{
     peering::ReportRequest,
 };
 use serde_json::json;
-use storage::{client_info, odf_info};
+use storage::{client_info, mirrorpeer::ends, odf_info};
 
 use super::{MirrorPeerError, watches::Storage, write::MANAGER};
 use crate::{
@@ -86,19 +86,29 @@ pub(super) fn refresh(hub: &Hub, storage: &Storage) -> bool {
 
 /// What the agent of a cluster is asked to report, while there are `MirrorPeer`s.
 pub(super) fn wanted(hub: &Hub, storage: &Storage, cluster: &str) -> Vec<ReportRequest> {
-    if storage.all_peers().is_empty() {
+    let peers = storage.all_peers();
+    if peers.is_empty() {
         return Vec::new();
     }
     let claim = hub.cluster_claim(cluster, ODF_INFO_CLAIM);
-    claim.and_then(|claim| odf_info::request(&claim)).into_iter().collect()
+    let info = claim.and_then(|claim| odf_info::request(&claim));
+    let known = storage.known.now();
+    let providers = peers.iter().filter_map(|peer| ends(&peer.spec, &known.all));
+    let here = providers
+        .flat_map(|ends| ends.providers)
+        .filter(|provider| provider.cluster == cluster);
+    let namespaces: BTreeSet<_> = here.map(|provider| provider.namespace).collect();
+    let consumers = namespaces.iter().map(|namespace| odf_info::consumer_request(namespace));
+    info.into_iter().chain(consumers).collect()
 }
 
 /// Asks all clusters that have something to tell, takes in what they say, and writes what the console reads.
 pub(super) async fn pass(hub: &Hub, storage: &Storage, keys: &Queue<Key>) -> Result<(), MirrorPeerError> {
-    ask(hub, storage).await?;
+    // Whom to ask for clients follows from who provides for them.
     if refresh(hub, storage) {
         keys.add(Key::All);
     }
+    ask(hub, storage).await?;
     tell(hub, storage)
         .await
         .map_err(|source| MirrorPeerError::Info(Box::new(source)))

@@ -8,7 +8,8 @@ use peering_api::{
 };
 use storage::{
     mirrorpeer::{
-        Agent, Cluster, Foreign, Observed, Ramen, S3_PROFILE, StoreSeen, peerings, provider_clusters, stated_secret,
+        Agent, Cluster, Foreign, Observed, Ramen, S3_PROFILE, StoreSeen, ends, peerings, provider_clusters,
+        stated_secret,
     },
     odf_info,
     ramen::Record,
@@ -40,6 +41,7 @@ pub(super) fn of(hub: &Hub, storage: &Storage, peer: &Arc<MirrorPeer>) -> Observ
         .iter()
         .filter_map(|name| Some((name.clone(), storage.mapping(name)?)))
         .collect();
+    seen.consumers = consumers(hub, &seen);
     seen.clusters = clusters
         .chain(providers)
         .map(|name| (name.clone(), cluster(hub, &name)))
@@ -59,6 +61,23 @@ pub(super) fn of(hub: &Hub, storage: &Storage, peer: &Arc<MirrorPeer>) -> Observ
     seen.dr_clusters = storage.dr_clusters();
     seen.dr_policies = storage.dr_policies();
     seen
+}
+
+/// The `StorageConsumer`s that stand for the clients of a `MirrorPeer`.
+fn consumers(hub: &Hub, seen: &Observed) -> BTreeMap<String, String> {
+    let Some(ends) = ends(&seen.peer.spec, &seen.clients) else {
+        return BTreeMap::new();
+    };
+    let found = ends
+        .providers
+        .iter()
+        .zip(&ends.clients)
+        .filter_map(|(provider, client)| {
+            let member = hub.members.get(Some(&provider.cluster), &provider.cluster)?;
+            let consumer = odf_info::consumer(&member, &provider.namespace, client)?;
+            Some((provider.cluster.clone(), consumer))
+        });
+    found.collect()
 }
 
 /// Asks the hub what of Ramen there is, before anything is taken back.

@@ -31,7 +31,7 @@ pub use self::{
     deliver::{DeletionPolicy, Deliver, ObjectRef, OnConflict},
     export::{ApiServer, PeerExport, PeerExportSpec, PeerExportStatus, Recipient, SealedEnvelope},
     link::{CertificateSubject, FormerConsumer, LinkEnd, PeerLink, PeerLinkSpec, PeerLinkStatus, Target},
-    member::{PeerMember, PeerMemberSpec, PeerMemberStatus, Report, ReportRequest},
+    member::{PeerMember, PeerMemberSpec, PeerMemberStatus, Report, ReportRequest, ReportedObjects},
     peering::{
         CaOverride, KnownMember, LinkCounts, Member, Peering, PeeringSpec, PeeringStatus, PlacementRef, Role, Topology,
         Trust,

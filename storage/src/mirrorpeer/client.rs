@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 
 use peering_api::{
     kube::ResourceExt,
-    odf::{ClientInfo, MirrorPeer, MirrorPeerSpec, PeerRef},
+    odf::{ClientInfo, MirrorPeer, MirrorPeerSpec, PeerRef, Phase},
     peering::{Member, PeeringSpec},
 };
 
 use super::{
     mode::{self, Mode},
-    plan::{CLIENT_PROFILE, Plan, StoreKey, Tokens, parameters, store},
+    plan::{CLASSES_PROFILE, CLIENT_PROFILE, Plan, StoreKey, Tokens, parameters, store},
     seen::{Observed, is_leaving, older},
 };
 use crate::names;
@@ -147,6 +147,7 @@ pub(super) fn plan(seen: &Observed, first: &PeerRef, second: &PeerRef) -> Plan {
         mode: Mode::Client,
         tokens: None,
         stores: Vec::new(),
+        classes: None,
         agents: provider_clusters(&seen.peer.spec, &seen.clients).into_iter().collect(),
         trouble: None,
         mapped: BTreeMap::new(),
@@ -173,6 +174,7 @@ pub(super) fn plan(seen: &Observed, first: &PeerRef, second: &PeerRef) -> Plan {
         Ok(tokens) => plan.tokens = Some(tokens),
         Err(trouble) => plan.trouble = Some(trouble),
     }
+    plan.classes = classes(seen, &ends);
     if seen.peer.spec.manage_s3 {
         let keys = [first, second].map(|item| StoreKey::of(&seen.peer.spec, item, &seen.clients));
         plan.stores = keys.into_iter().flatten().map(|key| store(seen, key)).collect();
@@ -208,6 +210,68 @@ fn taken(seen: &Observed, ends: &Ends) -> Option<String> {
         }
     }
     None
+}
+
+/// The names of the replication classes that both clients get, for the `StorageConsumer`s that stand for them. `None` while
+/// there are none, or while it is not known who stands for whom.
+fn classes(seen: &Observed, ends: &Ends) -> Option<Tokens> {
+    let peering = names::class_peering(&seen.peer.name_any());
+    let known = seen.peerings.get(&peering);
+    // Before it is known which policies there are, what is there stays.
+    let Some(policies) = seen.dr_policies.known() else {
+        let stays = known.filter(|_| !seen.dr_policies.is_missing())?;
+        return Some(Tokens {
+            peering,
+            spec: stays.spec.clone(),
+        });
+    };
+    let status = seen.peer.status.as_ref();
+    let ready = status.and_then(|status| status.phase.as_deref()) == Some(Phase::Ready.as_str());
+    if !ready && known.is_none() {
+        return None;
+    }
+    let mut members = Vec::new();
+    for provider in &ends.providers {
+        let wanted = crate::classes::of_clients(&seen.peer, provider, policies, &seen.clients);
+        if wanted.is_empty() {
+            return None;
+        }
+        let stated = known.and_then(|known| {
+            let mut members = known.spec.members.iter();
+            members
+                .find(|member| member.cluster == provider.cluster)?
+                .parameters
+                .get("consumer")
+        });
+        let consumer = seen.consumers.get(&provider.cluster).or(stated)?;
+        let of_kind = |group: bool| {
+            let names = wanted
+                .keys()
+                .filter(|(kind, _)| kind.contains("Group") == group)
+                .map(|(_, name)| name);
+            // A list of strings always serialises.
+            serde_json::to_string(&names.collect::<Vec<_>>()).unwrap_or_default()
+        };
+        members.push(Member {
+            cluster: provider.cluster.clone(),
+            parameters: parameters(&[
+                ("namespace", &provider.namespace),
+                ("consumer", consumer),
+                ("volumeClasses", &of_kind(false)),
+                ("groupClasses", &of_kind(true)),
+            ]),
+            ..Member::default()
+        });
+    }
+    members.sort_by(|a, b| a.cluster.cmp(&b.cluster));
+    Some(Tokens {
+        peering,
+        spec: PeeringSpec {
+            profile: CLASSES_PROFILE.to_owned(),
+            members,
+            ..PeeringSpec::default()
+        },
+    })
 }
 
 fn tickets(seen: &Observed, ends: [(&PeerRef, &Provider); 2]) -> Result<Tokens, String> {

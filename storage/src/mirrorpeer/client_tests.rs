@@ -282,3 +282,62 @@ fn the_key_of_a_mapping_is_the_oldest_pairs() {
         "{said}"
     );
 }
+
+#[test]
+fn clients_get_the_classes_of_their_policies_and_lose_them_with_the_last() {
+    let mut hub = pair(false);
+    hub.consumers = [("p1", "internal"), ("p2", "consumer-of-p2")]
+        .map(|(a, b)| (a.to_owned(), b.to_owned()))
+        .into();
+    hub.policy("five", &["p2", "p1"]);
+    hub.settle();
+    let name = names::class_peering("mp");
+    assert!(!hub.peerings.contains_key(&name), "not before it is ready");
+    let ready = |hub: &mut Hub| {
+        let told = hub.told["mp"].phase.as_str();
+        let peer = Arc::make_mut(hub.peers.get_mut("mp").unwrap());
+        peer.status.get_or_insert_default().phase = Some(told.to_owned());
+        hub.settle();
+    };
+    ready(&mut hub);
+    let of = |hub: &Hub, member: usize| hub.peerings[&name].spec.members[member].parameters.clone();
+    let class = names::replication_class("5m", false);
+    assert_eq!(
+        (of(&hub, 0)["consumer"].as_str(), of(&hub, 1)["consumer"].as_str()),
+        ("internal", "consumer-of-p2")
+    );
+    assert_eq!(of(&hub, 0)["volumeClasses"], json!([class]).to_string());
+    assert_eq!(of(&hub, 0)["groupClasses"], "[]", "groups come with 4.20");
+    let policies = hub.dr_policies.known().unwrap().clone();
+    let peers: Vec<_> = hub.peers.values().cloned().collect();
+    let works = crate::classes::decide_works("p1", &policies, &peers, &hub.clients, &[]);
+    let [crate::classes::WorkChange::Apply(_, manifests)] = works.as_slice() else {
+        panic!("{works:?}")
+    };
+    assert_eq!((manifests.len(), manifests[0]["kind"].as_str()), (1, Some("Template")));
+    assert_eq!(manifests[0]["metadata"]["namespace"], "openshift-storage");
+    assert_eq!(
+        manifests[0]["metadata"]["labels"]["multicluster.odf.openshift.io/object-kind"],
+        "VolumeReplicationClass"
+    );
+    assert_eq!(
+        manifests[0]["objects"][0]["spec"],
+        json!({"provisioner": "openshift-storage.rbd.csi.ceph.com",
+            "parameters": {"mirroringMode": "snapshot", "schedulingInterval": "5m"}})
+    );
+
+    hub.news();
+    hub.dr_policies = Foreign::Pending;
+    hub.settle();
+    assert_eq!(hub.news().len(), 0, "nothing is known to be superfluous");
+    hub.dr_policies = Foreign::Known(Vec::new());
+    hub.settle();
+    assert!(!hub.peerings.contains_key(&name));
+    hub.policy("again", &["p1", "p2"]);
+    hub.settle();
+    assert!(hub.peerings.contains_key(&name));
+    hub.dr_policies = Foreign::Known(Vec::new());
+    hub.delete("mp");
+    hub.settle();
+    assert!(hub.peers.is_empty() && hub.peerings.is_empty());
+}

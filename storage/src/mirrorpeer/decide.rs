@@ -81,6 +81,9 @@ pub fn decide(seen: &Observed) -> Decision {
         if !seen.peer.spec.manage_s3 {
             changes.extend(removal::unused_stores(seen).changes);
         }
+        if plan.mode == Mode::Client && plan.trouble.is_none() && plan.classes.is_none() {
+            changes.extend(removal::classes(seen).changes);
+        }
     }
     Decision {
         changes,
@@ -108,7 +111,8 @@ fn peerings(seen: &Observed, plan: &Plan) -> Vec<Change> {
     let tokens = plan.tokens.iter().map(|tokens| (&tokens.peering, &tokens.spec));
     let stores = plan.stores.iter();
     let stores = stores.filter_map(|store| Some((&store.peering, store.spec.as_ref()?)));
-    let wanted = tokens.chain(stores).filter(|(name, spec)| {
+    let classes = plan.classes.iter().map(|classes| (&classes.peering, &classes.spec));
+    let wanted = tokens.chain(stores).chain(classes).filter(|(name, spec)| {
         // One that is leaving is made anew once it is gone.
         seen.peerings
             .get(*name)

@@ -31,6 +31,7 @@ pub(super) struct Hub {
     pub(super) itself: Option<String>,
     pub(super) clients: BTreeMap<String, ClientInfo>,
     pub(super) vanished: BTreeSet<String>,
+    pub(super) consumers: BTreeMap<String, String>,
     /// Works of mappings, by cluster.
     pub(super) mappings: BTreeMap<String, Arc<ManifestWork>>,
     pub(super) ramen: Option<(String, Record)>,
@@ -62,6 +63,7 @@ impl Hub {
             itself: Some("local-cluster".to_owned()),
             clients: BTreeMap::new(),
             vanished: BTreeSet::new(),
+            consumers: BTreeMap::new(),
             mappings: BTreeMap::new(),
             ramen: Some(("kind: RamenConfig\n".to_owned(), Record::default())),
             dr_clusters: Foreign::Known(BTreeMap::new()),
@@ -159,6 +161,7 @@ impl Hub {
             hub: self.itself.clone(),
             clients: self.clients.clone(),
             vanished: self.vanished.clone(),
+            consumers: self.consumers.clone(),
             mappings: self.mappings.clone(),
             peerings: self.peerings.clone(),
             stores: self

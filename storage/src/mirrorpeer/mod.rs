@@ -18,8 +18,8 @@ pub use self::{
     decide::{Change, Decision, decide},
     mode::{Mode, ModeError, mode},
     plan::{
-        CLIENT_PROFILE, CONVERGED_PROFILE, Plan, PlanError, S3_PROFILE, StoreClient, StoreKey, StoreUse, Tokens,
-        concerned, peerings, plan, protects_same, stated_secret,
+        CLASSES_PROFILE, CLIENT_PROFILE, CONVERGED_PROFILE, Plan, PlanError, S3_PROFILE, StoreClient, StoreKey,
+        StoreUse, Tokens, concerned, peerings, plan, protects_same, stated_secret,
     },
     ramen::{RamenDecision, StoreSeen, decide as decide_ramen},
     seen::{Agent, Cluster, Foreign, Observed, Ramen, is_leaving, older},

@@ -21,6 +21,8 @@ pub const CONVERGED_PROFILE: &str = "odf-converged";
 pub const S3_PROFILE: &str = "odf-s3";
 /// The profile that hands tickets over.
 pub const CLIENT_PROFILE: &str = "odf-client";
+/// The profile that tells storage operators which replication classes their clients get.
+pub const CLASSES_PROFILE: &str = "odf-client-classes";
 
 /// Why a `MirrorPeer` cannot be served as it is written.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -178,7 +180,7 @@ pub struct StoreUse {
     pub secret: String,
 }
 
-/// The exchange of Ceph's tokens, or of tickets.
+/// The exchange of Ceph's tokens, of tickets, or of the names of classes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tokens {
     /// Name of the Peering.
@@ -196,6 +198,8 @@ pub struct Plan {
     pub tokens: Option<Tokens>,
     /// The buckets, with `manageS3`.
     pub stores: Vec<StoreUse>,
+    /// The replication classes that storage operators hand on to clients, where a policy asks for any.
+    pub classes: Option<Tokens>,
     /// The clusters whose agents are needed.
     pub agents: BTreeSet<String>,
     /// What has to be cleared up before anything can be set up.
@@ -234,6 +238,7 @@ pub fn plan(seen: &Observed) -> Result<Plan, PlanError> {
         mode,
         tokens,
         stores,
+        classes: None,
         agents: spec.items.iter().map(|item| item.cluster_name.clone()).collect(),
         trouble: None,
         mapped: BTreeMap::new(),
@@ -440,7 +445,8 @@ pub(super) fn stores(seen: &Observed) -> Vec<StoreKey> {
 #[must_use]
 pub fn peerings(seen: &Observed) -> Vec<String> {
     let tokens = names::token_peering(&seen.peer.name_any());
-    std::iter::once(tokens)
+    [tokens, names::class_peering(&seen.peer.name_any())]
+        .into_iter()
         .chain(client::peering(&seen.peer.spec, &seen.clients))
         .chain(stores(seen).iter().map(StoreKey::peering))
         .collect()

@@ -46,7 +46,12 @@ pub(super) fn decide(seen: &Observed) -> Decision {
     }
     let mut taking = unused_stores(seen);
     peering(seen, &names::token_peering(&seen.peer.name_any()), &mut taking);
-    tickets(seen, &mut taking);
+    let classes = classes(seen);
+    if classes.waiting.is_empty() {
+        tickets(seen, &mut taking);
+    }
+    taking.changes.extend(classes.changes);
+    taking.waiting.extend(classes.waiting);
     if taking.waiting.is_empty() {
         return Decision {
             changes: vec![Change::Release],
@@ -61,6 +66,13 @@ pub(super) fn decide(seen: &Observed) -> Decision {
         changes: taking.changes,
         status: told(Deleted::DeletionInProgress, message),
     }
+}
+
+/// Takes the names of replication classes back from storage operators.
+pub(super) fn classes(seen: &Observed) -> Taking {
+    let mut taking = Taking::default();
+    peering(seen, &names::class_peering(&seen.peer.name_any()), &mut taking);
+    taking
 }
 
 /// Takes back what two providers have of each other, once no other pair of their clients needs it. First they forget which

@@ -104,6 +104,8 @@ pub struct Observed {
     pub clients: BTreeMap<String, ClientInfo>,
     /// Keys of clients that nobody tells of any more: they are known from the `MirrorPeer`s' own record.
     pub vanished: BTreeSet<String>,
+    /// The `StorageConsumer`s that stand for its clients, by cluster of the provider.
+    pub consumers: BTreeMap<String, String>,
     /// The works that tell providers which client belongs to which, by cluster.
     pub mappings: BTreeMap<String, Arc<ManifestWork>>,
     /// The Peerings that are made for it, by name.
@@ -131,6 +133,7 @@ impl Observed {
             hub: None,
             clients: BTreeMap::new(),
             vanished: BTreeSet::new(),
+            consumers: BTreeMap::new(),
             mappings: BTreeMap::new(),
             peerings: BTreeMap::new(),
             links: Vec::new(),

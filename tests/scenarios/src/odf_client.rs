@@ -58,6 +58,15 @@ pub fn client_id(side: Side, name: &str) -> String {
     format!("{name}-on-{}", side.cluster())
 }
 
+/// A class that somebody else has put into a `StorageConsumer`.
+pub const BY_HAND: &str = "by-hand";
+
+/// The `StorageConsumer` that stands for a client: no name that could be guessed from it.
+#[must_use]
+pub fn consumer_name(client: &str) -> String {
+    format!("onboarded-{client}")
+}
+
 /// A ticket that was issued.
 #[derive(Clone, Debug)]
 pub struct Ticket {
@@ -216,8 +225,13 @@ pub async fn start(s: &Scenario, clients: &[&str]) -> Result<[Provider; 2]> {
         );
         provider.tasks.push(tokio::spawn(task));
         provider.tell(s, clients).await?;
+        for name in clients {
+            provider.consumer(name).await?;
+        }
     }
     profile(s, &both).await?;
+    let classes = repository("manifests/profiles/odf-client-classes.yaml");
+    s.world.env.hub().apply_path(&classes).await?;
     Ok(both)
 }
 
@@ -266,13 +280,42 @@ impl Provider {
         })
     }
 
+    /// The `StorageConsumer` that stands for a client, with a class that somebody else has put there.
+    async fn consumer(&self, client: &str) -> Result<()> {
+        let name = consumer_name(client);
+        let consumer = json!({"apiVersion": "ocs.openshift.io/v1alpha1", "kind": "StorageConsumer", "metadata": {"name": name},
+            "spec": {"enable": true, "volumeReplicationClasses": [{"name": BY_HAND}]}});
+        let params = PatchParams::apply("storage-operator").force();
+        self.consumers().patch(&name, &params, &Patch::Apply(consumer)).await?;
+        let status = json!({"status": {"client": {"id": client_id(self.side, client)}}});
+        let params = PatchParams::default();
+        self.consumers()
+            .patch_status(&name, &params, &Patch::Merge(status))
+            .await?;
+        Ok(())
+    }
+
+    /// `StorageConsumer`s of this side.
+    #[must_use]
+    pub fn consumers(&self) -> Api<DynamicObject> {
+        let kind = dynamic("ocs.openshift.io/v1alpha1", "StorageConsumer");
+        Api::namespaced_with(self.client.clone(), &self.namespace, &kind)
+    }
+
+    /// Templates of classes.
+    #[must_use]
+    pub fn templates(&self) -> Api<DynamicObject> {
+        let kind = dynamic("template.openshift.io/v1", "Template");
+        Api::namespaced_with(self.client.clone(), &self.namespace, &kind)
+    }
+
     /// `odf-info`, and where it is.
     pub async fn tell(&self, s: &Scenario, clients: &[&str]) -> Result<()> {
         let clients: Vec<_> = clients
             .iter()
             .map(|name| json!({"name": name, "clusterId": cluster_id(self.side), "clientId": client_id(self.side, name)}))
             .collect();
-        let info = json!({"version": "4.19.4", "deploymentType": "internal", "clients": clients, "storageCluster": {
+        let info = json!({"version": "4.20.1", "deploymentType": "internal", "clients": clients, "storageCluster": {
             "namespacedName": {"name": STORAGE_CLUSTER, "namespace": self.namespace},
             "storageProviderEndpoint": "172.30.0.1:50051", "cephClusterFSID": format!("fsid-{}", self.side.cluster()),
             "storageClusterUID": "uid", "annotations": {"ocs.openshift.io/api-server-exported-address": endpoint(self.side)},

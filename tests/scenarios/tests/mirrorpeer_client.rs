@@ -3,17 +3,20 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
-use kube::{Api, ResourceExt, api::ListParams};
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, ListParams, PostParams},
+};
 use peering_api::{
     names as ours,
     ocm::ManifestWork,
-    odf::{BACKUP_LABEL, CREATED_BY_LABEL, ClientInfo},
+    odf::{BACKUP_LABEL, CREATED_BY_LABEL, ClientInfo, DRPolicy},
     peering::{PeerExport, PeerLink, PeerMember, condition},
 };
 use scenarios::{
     Scenario, Side,
     odf::STORAGE_CLUSTER,
-    odf_client::{self, Provider, Reach, Ticket, client_id, endpoint},
+    odf_client::{self, BY_HAND, Provider, Reach, Ticket, client_id, endpoint},
     world::MANAGER_NAMESPACE,
 };
 use serde_json::{Value, json};
@@ -149,6 +152,31 @@ impl Clients {
         Ok(())
     }
 
+    /// Waits until a client gets exactly these classes, each of which a template stands for unless it is somebody else's.
+    async fn await_classes(&self, on: Side, client: &str, (volumes, groups): (&[&str], &[&str])) -> Result<()> {
+        let (provider, name) = (self.provider(on), odf_client::consumer_name(client));
+        let (consumers, templates) = (provider.consumers(), provider.templates());
+        let named = |names: &[&str]| names.iter().map(|name| json!({"name": name})).collect::<Vec<_>>();
+        let expected = (Value::from(named(volumes)), Value::from(named(groups)));
+        let none = |value: &Value| if value.is_null() { json!([]) } else { value.clone() };
+        self.s()
+            .until(&format!("classes {expected:?} of {client} on {on:?}"), || async {
+                let consumer = consumers.get(&name).await?;
+                let spec = &consumer.data["spec"];
+                let seen = (
+                    none(&spec["volumeReplicationClasses"]),
+                    none(&spec["volumeGroupReplicationClasses"]),
+                );
+                let made = templates.list(&ListParams::default()).await?;
+                let mut made: Vec<_> = made.iter().map(ResourceExt::name_any).collect();
+                let mut ours: Vec<_> = volumes.iter().chain(groups).filter(|name| **name != BY_HAND).collect();
+                made.sort_unstable();
+                ours.sort_unstable();
+                Ok((seen == expected && made.iter().eq(ours)).then_some(()))
+            })
+            .await
+    }
+
     async fn await_nothing_left(&self) -> Result<()> {
         let s = self.s();
         for side in BOTH {
@@ -220,7 +248,7 @@ async fn clients_are_paired_by_tickets_that_nobody_else_sees_and_parted_without_
             reported.is_some_and(|said| said.status == "True"),
             "Reported of {side:?}"
         );
-        ensure!(member.spec.reports.len() == 1 && member.spec.reports[0].name == odf_info::REPORT);
+        ensure!(member.spec.reports[0].name == odf_info::REPORT, "{:?}", member.spec);
     }
 
     // A ticket that is not used in time is followed by another.
@@ -266,11 +294,33 @@ async fn clients_are_paired_by_tickets_that_nobody_else_sees_and_parted_without_
         ensure!(cluster.spec.s3_profile_name == profile, "{cluster:?}");
     }
 
+    // A policy gives both clients its classes, and takes them away again.
+    let policies: Api<DRPolicy> = Api::all(s.hub.clone());
+    let policy = json!({"apiVersion": "ramendr.openshift.io/v1alpha1", "kind": "DRPolicy", "metadata": {"name": "five"},
+        "spec": {"drClusters": ["cluster2", "cluster1"], "schedulingInterval": "5m"}});
+    policies
+        .create(&PostParams::default(), &serde_json::from_value(policy)?)
+        .await?;
+    let (volume, group) = (
+        names::replication_class("5m", false),
+        names::group_replication_class("5m", false, "pool"),
+    );
+    for side in BOTH {
+        clients
+            .await_classes(side, "local", (&[BY_HAND, &volume], &[&group]))
+            .await?;
+    }
+    policies.delete("five", &DeleteParams::default()).await?;
+    for side in BOTH {
+        clients.await_classes(side, "local", (&[BY_HAND], &[])).await?;
+    }
+    site.await_ready("client-pair").await?;
+
     // A peer that is made anew needs a new ticket, and only that side's.
     let name = format!("{}-peer", Side::East.cluster());
     let peers = clients.provider(Side::West).peers();
     let before = peers.get(&name).await?.uid();
-    peers.delete(&name, &kube::api::DeleteParams::default()).await?;
+    peers.delete(&name, &DeleteParams::default()).await?;
     s.until("the peer to be made anew", || async {
         let peer = peers.get_opt(&name).await?;
         let new = peer.filter(|peer| peer.uid() != before);
