@@ -282,7 +282,7 @@ pub fn decide_works(
         };
         known.iter().any(|manifest| same(&manifest))
     };
-    let wanted = of_cluster(cluster, policies, peers, clients, &there);
+    let wanted = of_cluster(cluster, policies, peers, clients, there);
     let mut manifests: Vec<_> = wanted.values().map(ReplicationClass::manifest).collect();
     manifests.extend(templates(cluster, policies, peers, clients, there));
     match ours {

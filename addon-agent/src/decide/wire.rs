@@ -120,7 +120,7 @@ pub fn places(link: &PeerLinkSpec) -> BTreeSet<Place> {
 #[must_use]
 pub fn steps(link: &PeerLinkSpec, held: &Held, former: &BTreeSet<Place>, read: &dyn Fn(&Place) -> Seen) -> Vec<Step> {
     let scope = super::content::scope(link, &held.payload, held.certificate_key.as_ref());
-    let mut changes: Vec<(Place, Vec<Result<Vec<Change>, String>>)> = Vec::new();
+    let mut changes: Vec<(Place, Vec<Filled>)> = Vec::new();
     let mut steps = Vec::new();
     for (index, entry) in link.wire.iter().enumerate() {
         if entry.apply.is_some() {
@@ -153,8 +153,11 @@ pub fn named(link: &PeerLinkSpec) -> BTreeSet<Place> {
     consumers.iter().map(|consumer| normal(&consumer.object)).collect()
 }
 
+/// The changes of one entry, with its texts filled; or why that cannot be done.
+type Filled = Result<Vec<Change>, String>;
+
 /// One entry with its texts filled, and the object that it changes.
-fn change(entry: &Wire, index: usize, held: &Held, scope: &Scope) -> Option<(Place, Result<Vec<Change>, String>)> {
+fn change(entry: &Wire, index: usize, held: &Held, scope: &Scope) -> Option<(Place, Filled)> {
     let failed =
         |field: &str, problem: String| format!("wire[{index}].{field}: {problem}; correct the ExchangeProfile");
     let value = |field: &str, value| template(value, scope).map_err(|error| failed(field, error.to_string()));

@@ -1,8 +1,10 @@
 //! `MirrorPeer`s: the façade for users of the Go orchestrator. Each becomes Peerings, which the peering controller serves, and
 //! what only the hub has to do with storage. Read top to bottom: [`watches`] (of kinds that may be missing), [`info`] (what
-//! storage operators tell), [`observe`] (snapshots), the crate `storage` (decides, pure), [`write`] (one request per change).
+//! storage operators tell), [`pace`] (how often what is looked at), [`observe`] (snapshots), the crate `storage` (decides,
+//! pure), [`write`] (one request per change).
 mod info;
 mod observe;
+mod pace;
 mod watches;
 mod write;
 
@@ -18,16 +20,17 @@ use storage::{
     ramen::RamenError,
 };
 use thiserror::Error;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::pace::Pace;
 pub(crate) use self::watches::Storage;
+use crate::{peering::Hub, touched::Key};
 
 /// What the agent of a cluster is asked to report.
 pub(crate) fn reports(hub: &Hub, storage: &Storage, cluster: &str) -> Vec<ReportRequest> {
     info::wanted(hub, storage, cluster)
 }
-
-use crate::{peering::Hub, touched::Key};
 
 /// How many keys are worked on at once.
 const CONCURRENCY: usize = 4;
@@ -88,10 +91,15 @@ pub(crate) async fn control(hub: Arc<Hub>, storage: Arc<Storage>, queue: Queue<K
         concurrency: CONCURRENCY,
         deadline: DEADLINE,
     };
-    let keys = queue.clone();
+    let (keys, pace) = (queue.clone(), Arc::<Pace>::default());
     run(queue, options, token, move |key: Key| {
-        let (hub, storage, keys) = (hub.clone(), storage.clone(), keys.clone());
-        async move { pass(&hub, &storage, &keys, key).await }
+        let (hub, storage, keys, pace) = (hub.clone(), storage.clone(), keys.clone(), pace.clone());
+        async move {
+            match pace.wait(&key, Instant::now()) {
+                Some(wait) => Ok(Outcome::RequeueAfter(wait)),
+                None => pass(&hub, &storage, &keys, key).await,
+            }
+        }
     })
     .await;
 }

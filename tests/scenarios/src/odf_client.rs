@@ -25,7 +25,7 @@ use kube::{
     runtime::{WatchStreamExt, watcher},
 };
 use peering_api::ocm::ManagedCluster;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -433,8 +433,7 @@ async fn advance(api: &Api<DynamicObject>, peer: &DynamicObject, other: &Office,
         "Initializing" => "Pending",
         "Pending" if reach != Reach::Pending => {
             let token = &peer.data["spec"]["onboardingToken"];
-            let good =
-                |ticket: &Ticket| *token == Value::from(ticket.text.as_str()) && ticket.expires_at > Timestamp::now();
+            let good = |ticket: &Ticket| token.as_str() == Some(&ticket.text) && ticket.expires_at > Timestamp::now();
             if other.issued().iter().any(good) {
                 state(reach)
             } else {
