@@ -130,7 +130,7 @@ async fn ask(hub: &Hub, storage: &Storage) -> Result<(), MirrorPeerError> {
                 failed = Some(MirrorPeerError::Addon {
                     cluster,
                     source: Box::new(source),
-                })
+                });
             }
         }
     }

@@ -203,6 +203,67 @@ impl Clients {
         self.site.await_nothing_left().await
     }
 
+    /// What the console reads.
+    async fn await_info(&self) -> Result<()> {
+        let s = self.s();
+        for side in BOTH {
+            let key = names::client_key(side.cluster(), "local");
+            let map = s
+                .until(&format!("key {key} of odf-client-info"), || async {
+                    let map = self.info().get_opt(client_info::NAME).await?;
+                    Ok(map.filter(|map| map.data.as_ref().is_some_and(|data| data.contains_key(&key))))
+                })
+                .await?;
+            ensure!(
+                map.labels().get(BACKUP_LABEL).map(String::as_str) == Some(""),
+                "{map:?}"
+            );
+            let info: ClientInfo = serde_json::from_str(&map.data.context("no data")?[&key])?;
+            ensure!(info.client_id == client_id(side, "local"), "{info:?}");
+            ensure!(
+                info.provider_info.provider_managed_cluster_name == side.cluster(),
+                "{info:?}"
+            );
+            ensure!(
+                info.provider_info.storage_provider_public_endpoint == endpoint(side),
+                "{info:?}"
+            );
+            let member = s.hub_of::<PeerMember>(side).get(side.cluster()).await?;
+            let reported = condition(&member.status.context("no status")?.conditions, "Reported").cloned();
+            ensure!(
+                reported.is_some_and(|said| said.status == "True"),
+                "Reported of {side:?}"
+            );
+            ensure!(member.spec.reports[0].name == odf_info::REPORT, "{:?}", member.spec);
+        }
+        Ok(())
+    }
+
+    /// A policy gives both clients its classes, and takes them away again.
+    async fn policy_comes_and_goes(&self) -> Result<()> {
+        let s = self.s();
+        let policies: Api<DRPolicy> = Api::all(s.hub.clone());
+        let policy = json!({"apiVersion": "ramendr.openshift.io/v1alpha1", "kind": "DRPolicy", "metadata": {"name": "five"},
+        "spec": {"drClusters": ["cluster2", "cluster1"], "schedulingInterval": "5m"}});
+        policies
+            .create(&PostParams::default(), &serde_json::from_value(policy)?)
+            .await?;
+        let (volume, group) = (
+            names::replication_class("5m", false),
+            names::group_replication_class("5m", false, "pool"),
+        );
+        for side in BOTH {
+            self.await_classes(side, "local", (&[BY_HAND, &volume], &[&group]))
+                .await?;
+        }
+        policies.delete("five", &DeleteParams::default()).await?;
+        for side in BOTH {
+            self.await_classes(side, "local", (&[BY_HAND], &[])).await?;
+        }
+
+        Ok(())
+    }
+
     fn info(&self) -> Api<ConfigMap> {
         Api::namespaced(self.s().hub.clone(), MANAGER_NAMESPACE)
     }
@@ -219,38 +280,7 @@ async fn clients_are_paired_by_tickets_that_nobody_else_sees_and_parted_without_
     site.apply("client-pair", &json!({"items": pair("local"), "manageS3": true}))
         .await?;
 
-    // What the console reads.
-    for side in BOTH {
-        let key = names::client_key(side.cluster(), "local");
-        let map = s
-            .until(&format!("key {key} of odf-client-info"), || async {
-                let map = clients.info().get_opt(client_info::NAME).await?;
-                Ok(map.filter(|map| map.data.as_ref().is_some_and(|data| data.contains_key(&key))))
-            })
-            .await?;
-        ensure!(
-            map.labels().get(BACKUP_LABEL).map(String::as_str) == Some(""),
-            "{map:?}"
-        );
-        let info: ClientInfo = serde_json::from_str(&map.data.context("no data")?[&key])?;
-        ensure!(info.client_id == client_id(side, "local"), "{info:?}");
-        ensure!(
-            info.provider_info.provider_managed_cluster_name == side.cluster(),
-            "{info:?}"
-        );
-        ensure!(
-            info.provider_info.storage_provider_public_endpoint == endpoint(side),
-            "{info:?}"
-        );
-        let member = s.hub_of::<PeerMember>(side).get(side.cluster()).await?;
-        let reported = condition(&member.status.context("no status")?.conditions, "Reported").cloned();
-        ensure!(
-            reported.is_some_and(|said| said.status == "True"),
-            "Reported of {side:?}"
-        );
-        ensure!(member.spec.reports[0].name == odf_info::REPORT, "{:?}", member.spec);
-    }
-
+    clients.await_info().await?;
     // A ticket that is not used in time is followed by another.
     for side in BOTH {
         clients.await_ticket(side, 1).await?;
@@ -294,26 +324,7 @@ async fn clients_are_paired_by_tickets_that_nobody_else_sees_and_parted_without_
         ensure!(cluster.spec.s3_profile_name == profile, "{cluster:?}");
     }
 
-    // A policy gives both clients its classes, and takes them away again.
-    let policies: Api<DRPolicy> = Api::all(s.hub.clone());
-    let policy = json!({"apiVersion": "ramendr.openshift.io/v1alpha1", "kind": "DRPolicy", "metadata": {"name": "five"},
-        "spec": {"drClusters": ["cluster2", "cluster1"], "schedulingInterval": "5m"}});
-    policies
-        .create(&PostParams::default(), &serde_json::from_value(policy)?)
-        .await?;
-    let (volume, group) = (
-        names::replication_class("5m", false),
-        names::group_replication_class("5m", false, "pool"),
-    );
-    for side in BOTH {
-        clients
-            .await_classes(side, "local", (&[BY_HAND, &volume], &[&group]))
-            .await?;
-    }
-    policies.delete("five", &DeleteParams::default()).await?;
-    for side in BOTH {
-        clients.await_classes(side, "local", (&[BY_HAND], &[])).await?;
-    }
+    clients.policy_comes_and_goes().await?;
     site.await_ready("client-pair").await?;
 
     // A peer that is made anew needs a new ticket, and only that side's.
