@@ -172,7 +172,7 @@ fn what_cannot_be_paired_is_told_and_can_be_deleted() {
                     .unwrap()
                     .provider_info
                     .storage_provider_endpoint
-                    .clear()
+                    .clear();
             },
             [["p1", "local"], ["p2", "local"]],
             "tells no endpoint",
@@ -180,7 +180,7 @@ fn what_cannot_be_paired_is_told_and_can_be_deleted() {
         (
             |hub| {
                 hub.clients.get_mut("p2_local").unwrap().provider_info.namespaced_name =
-                    peering_api::odf::ProviderName::default()
+                    peering_api::odf::ProviderName::default();
             },
             [["p1", "local"], ["p2", "local"]],
             "which storage cluster provides for client local",
