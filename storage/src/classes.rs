@@ -250,6 +250,8 @@ fn templates(
 pub enum WorkChange {
     /// The work of this name is made or brought into shape.
     Apply(&'static str, Vec<Value>),
+    /// A work of the Go orchestrator, which is ours now, would go with one `MirrorPeer` although others need it.
+    Disown(Arc<ManifestWork>),
     /// A work goes: ours, or one of the Go orchestrator whose classes are in ours.
     Delete(Arc<ManifestWork>),
 }
@@ -258,6 +260,7 @@ impl fmt::Display for WorkChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Apply(name, _) => write!(f, "apply ManifestWork {name}"),
+            Self::Disown(work) => write!(f, "disown ManifestWork {}", work.name_any()),
             Self::Delete(work) => write!(f, "delete ManifestWork {}", work.name_any()),
         }
     }

@@ -56,6 +56,9 @@ pub fn decide(
     match known {
         // One that is leaving is made anew once it is gone.
         Some(work) if is_leaving(work.as_ref()) => None,
+        Some(work) if work.owner_references().iter().any(|owner| owner.kind == "MirrorPeer") => {
+            Some(WorkChange::Disown(work.clone()))
+        }
         Some(work) if manifests.is_empty() => Some(WorkChange::Delete(work.clone())),
         Some(work) if work.spec.workload.manifests == manifests => None,
         None if manifests.is_empty() => None,

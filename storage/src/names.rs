@@ -116,6 +116,12 @@ pub fn legacy_class_works(policy: &str) -> [String; 2] {
     [format!("vrc-{hash}"), format!("vgrc-{hash}")]
 }
 
+/// The work in which the Go orchestrator delivered a `StorageClusterPeer` to a provider, ticket and all.
+#[must_use]
+pub fn legacy_peer_work(cluster: &str) -> String {
+    format!("storageclusterpeer-{cluster}")
+}
+
 /// A readable name that is unique by its end.
 fn unique(prefix: &str, name: &str, id: &str) -> String {
     let mut readable = name.to_owned();

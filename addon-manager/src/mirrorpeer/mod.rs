@@ -35,6 +35,9 @@ pub(crate) fn reports(hub: &Hub, storage: &Storage, cluster: &str) -> Vec<Report
 /// How many keys are worked on at once.
 const CONCURRENCY: usize = 4;
 
+/// How long until a work of the Go orchestrator that goes is looked for again.
+const LEGACY: Duration = Duration::from_secs(2);
+
 /// How long one pass may take.
 const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -51,8 +54,8 @@ pub(crate) enum MirrorPeerError {
         /// Why.
         source: Box<kube::Error>,
     },
-    /// It is not known what of Ramen there is.
-    #[error("Ramen's objects could not be listed before a MirrorPeer goes")]
+    /// It is not known what of Ramen, or of the Go orchestrator, there is.
+    #[error("the hub could not be asked what there is")]
     Unconfirmed(#[source] Box<kube::Error>),
     /// Ramen's configuration could not be written.
     #[error("Ramen's configuration could not be written")]
@@ -113,7 +116,7 @@ async fn pass(hub: &Hub, storage: &Storage, keys: &Queue<Key>, key: Key) -> Resu
                     keys.add(Key::Classes(cluster));
                 }
             }
-            peer(hub, storage, &name).await?;
+            return peer(hub, storage, &name).await;
         }
         Key::Info => info::pass(hub, storage, keys).await?,
         Key::Ramen => ramen(hub, storage).await?,
@@ -147,15 +150,24 @@ async fn pass(hub: &Hub, storage: &Storage, keys: &Queue<Key>, key: Key) -> Resu
 }
 
 /// One pass over one `MirrorPeer`: observe, decide, write.
-async fn peer(hub: &Hub, storage: &Storage, name: &str) -> Result<(), MirrorPeerError> {
+async fn peer(hub: &Hub, storage: &Storage, name: &str) -> Result<Outcome, MirrorPeerError> {
     let Some(peer) = storage.peer(name) else {
-        return Ok(());
+        return Ok(Outcome::Done);
     };
     let mut seen = observe::of(hub, storage, &peer);
     if is_leaving(peer.as_ref()) {
         let confirmed = observe::confirm(hub, &mut seen).await;
         confirmed.map_err(|source| MirrorPeerError::Unconfirmed(Box::new(source)))?;
+    } else {
+        let looked = observe::legacy(hub, storage, &mut seen).await;
+        looked.map_err(|source| MirrorPeerError::Unconfirmed(Box::new(source)))?;
     }
+    // No watch tells of it.
+    let outcome = if seen.legacy.is_empty() {
+        Outcome::Done
+    } else {
+        Outcome::RequeueAfter(LEGACY)
+    };
     let decision = decide(&seen);
     for change in decision.changes {
         let text = change.to_string();
@@ -168,15 +180,15 @@ async fn peer(hub: &Hub, storage: &Storage, name: &str) -> Result<(), MirrorPeer
         tracing::info!(mirrorpeer = name, change = text, "wrote");
     }
     let Some(status) = decision.status else {
-        return Ok(());
+        return Ok(outcome);
     };
     // What was written just now may be newer than what was seen: the status belongs to what was seen.
     let peer = storage.peer(name).filter(|now| now.uid() == peer.uid());
     let Some(peer) = peer else {
-        return Ok(());
+        return Ok(Outcome::Done);
     };
     let written = write::status(hub, storage, &peer, &status).await;
-    written.map(drop).map_err(|source| MirrorPeerError::Write {
+    written.map(|_| outcome).map_err(|source| MirrorPeerError::Write {
         name: name.to_owned(),
         change: "status".to_owned(),
         source: Box::new(source),

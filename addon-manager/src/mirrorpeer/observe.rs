@@ -1,8 +1,12 @@
 //! Snapshots: what the crate `storage` decides on.
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError},
+};
 
 use kube::{Api, ResourceExt, api::ListParams};
 use peering_api::{
+    ocm::ManifestWork,
     odf::{DRCluster, DRPolicy, MirrorPeer, ODF_INFO_CLAIM, RAMEN_CONFIG_KEY},
     peering::{PeerExport, is_true, reasons},
 };
@@ -11,7 +15,7 @@ use storage::{
         Agent, Cluster, Foreign, Observed, Ramen, S3_PROFILE, StoreSeen, ends, peerings, provider_clusters,
         stated_secret,
     },
-    odf_info,
+    names, odf_info,
     ramen::Record,
     store::{self, Store, StoreError},
 };
@@ -90,6 +94,25 @@ pub(super) async fn confirm(hub: &Hub, seen: &mut Observed) -> Result<(), kube::
         Foreign::Known(all) => Foreign::Known(all.into_iter().map(|cluster| (cluster.name_any(), cluster)).collect()),
         Foreign::Pending | Foreign::Missing => Foreign::Missing,
     };
+    Ok(())
+}
+
+/// Asks the hub for works in which the Go orchestrator delivered tickets. They bear no label that could be watched.
+pub(super) async fn legacy(hub: &Hub, storage: &Storage, seen: &mut Observed) -> Result<(), kube::Error> {
+    let Some(ends) = ends(&seen.peer.spec, &seen.clients) else {
+        return Ok(());
+    };
+    for cluster in ends.providers.map(|provider| provider.cluster) {
+        let clean = || storage.clean.lock().unwrap_or_else(PoisonError::into_inner);
+        if clean().contains(&cluster) {
+            continue;
+        }
+        let api = Api::<ManifestWork>::namespaced(hub.client.clone(), &cluster);
+        match api.get_opt(&names::legacy_peer_work(&cluster)).await? {
+            Some(work) => seen.legacy.push(Arc::new(work)),
+            None => drop(clean().insert(cluster)),
+        }
+    }
     Ok(())
 }
 

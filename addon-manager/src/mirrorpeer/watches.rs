@@ -2,7 +2,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Debug,
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use addon_framework::runtime::{Clients, FailureKind, Queue, Recent, Watch, WatchState, watch};
@@ -72,6 +72,8 @@ pub(crate) struct Storage {
     pub(super) works: Kind<ManifestWork>,
     /// What is known about storage clients.
     pub(super) known: Known,
+    /// Clusters on which nothing of the Go orchestrator's tickets is left: it is looked for once.
+    pub(super) clean: Mutex<BTreeSet<String>>,
     /// The namespace that we run in.
     pub(super) namespace: String,
     /// Names of clusters whose `PeerMember` may need work.
@@ -192,6 +194,7 @@ impl Storage {
                 },
             ),
             known: Known::default(),
+            clean: Mutex::default(),
             namespace: namespace.to_owned(),
             members: members.clone(),
         })

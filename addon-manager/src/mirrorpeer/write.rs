@@ -47,6 +47,14 @@ pub(super) async fn change(hub: &Hub, storage: &Storage, peer: &MirrorPeer, chan
             let patched = json_patch(&peers, peer, adoption(peer)).await?;
             storage.peers.recent.wrote(patched);
         }
+        Change::OrphanWork(work) => {
+            let api = Api::<ManifestWork>::namespaced(hub.client.clone(), &work.namespace().unwrap_or_default());
+            let body =
+                json!({"metadata": {"uid": work.uid()}, "spec": {"deleteOption": {"propagationPolicy": "Orphan"}}});
+            let params = PatchParams::default();
+            let orphaning = api.patch(&work.name_any(), &params, &Patch::Merge(body)).await?;
+            request::delete(&api, &orphaning).await?;
+        }
         Change::Record(text) => {
             let body = json!({"metadata": {"uid": peer.uid(), "annotations": {odf_info::RECORD_ANNOTATION: text}}});
             let patched = peers
@@ -107,6 +115,13 @@ pub(super) async fn work(hub: &Hub, storage: &Storage, cluster: &str, change: Wo
             let mut work = ManifestWork::new(name, spec);
             work.metadata.labels = Some([(CREATED_BY_LABEL.to_owned(), CREATED_BY.to_owned())].into());
             let written = request::apply(&api, name, MANAGER, &work).await?;
+            storage.works.recent.wrote(written);
+        }
+        WorkChange::Disown(work) => {
+            let body = json!({"metadata": {"uid": work.uid(), "ownerReferences": null}});
+            let written = api
+                .patch(&work.name_any(), &PatchParams::default(), &Patch::Merge(body))
+                .await?;
             storage.works.recent.wrote(written);
         }
         WorkChange::Delete(work) => drop(request::delete(&api, work.as_ref()).await?),

@@ -1,7 +1,10 @@
 //! Lives of `MirrorPeer`s that pair storage clients.
 use std::sync::Arc;
 
-use peering_api::peering::{PeerLink, PeerLinkSpec, PeerLinkStatus};
+use peering_api::{
+    ocm::{ManifestWork, work::ManifestWorkSpec},
+    peering::{PeerLink, PeerLinkSpec, PeerLinkStatus},
+};
 use serde_json::json;
 
 use super::{
@@ -340,4 +343,42 @@ fn clients_get_the_classes_of_their_policies_and_lose_them_with_the_last() {
     hub.delete("mp");
     hub.settle();
     assert!(hub.peers.is_empty() && hub.peerings.is_empty());
+}
+
+#[test]
+fn what_the_go_orchestrator_delivered_is_let_go_before_it_is_written() {
+    let mut hub = pair(false);
+    let work = ManifestWork::new(&names::legacy_peer_work("p1"), ManifestWorkSpec::default());
+    hub.legacy = vec![Arc::new(work)];
+    let decision = decide(&hub.seen("mp"));
+    let changes: Vec<_> = decision.changes.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        changes,
+        [
+            "take over",
+            "note down the clients",
+            "take over what ManifestWork storageclusterpeer-p1 has delivered"
+        ]
+    );
+    let status = decision.status.unwrap();
+    assert_eq!(status.message, "Peering is in progress");
+    hub.settle();
+    assert_eq!(phase(&hub, "mp"), READY);
+}
+
+#[test]
+fn a_mapping_of_the_go_orchestrator_does_not_go_with_its_first_owner() {
+    let mut hub = pair(false);
+    hub.settle();
+    let work = Arc::make_mut(hub.mappings.get_mut("p1").unwrap());
+    let owner =
+        json!({"apiVersion": "multicluster.odf.openshift.io/v1alpha1", "kind": "MirrorPeer", "name": "mp", "uid": "u"});
+    work.metadata.owner_references = Some(vec![serde_json::from_value(owner).unwrap()]);
+    hub.news();
+    hub.settle();
+    assert_eq!(
+        hub.news(),
+        ["disown ManifestWork storage-client-mapping on p1".to_owned()].into()
+    );
+    assert_eq!(hub.mapped("p1"), json!({"id-1": "id-2"}));
 }

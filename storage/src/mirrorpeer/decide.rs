@@ -3,6 +3,7 @@ use std::{fmt, sync::Arc};
 
 use peering_api::{
     kube::ResourceExt,
+    ocm::ManifestWork,
     odf::{BACKUP_LABEL, BACKUP_RESOURCE, CREATED_BY, CREATED_BY_LABEL, DRCluster, FINALIZER, SPOKE_FINALIZER_SUFFIX},
     peering::{Peering, PeeringSpec},
 };
@@ -25,6 +26,8 @@ pub enum Change {
     Release,
     /// The `MirrorPeer` notes down who its clients are: so that it can be taken back when nobody tells any more.
     Record(String),
+    /// A work of the Go orchestrator goes, and what it has delivered stays.
+    OrphanWork(Arc<ManifestWork>),
     /// A Peering is made or brought into shape.
     ApplyPeering(String, Box<PeeringSpec>),
     /// A Peering goes.
@@ -44,6 +47,7 @@ impl fmt::Display for Change {
         match self {
             Self::Adopt => write!(f, "take over"),
             Self::Release => write!(f, "release"),
+            Self::OrphanWork(work) => write!(f, "take over what ManifestWork {} has delivered", work.name_any()),
             Self::Record(_) => write!(f, "note down the clients"),
             Self::ApplyPeering(name, _) => write!(f, "apply Peering {name}"),
             Self::DeletePeering(peering) => write!(f, "delete Peering {}", peering.name_any()),
@@ -76,7 +80,11 @@ pub fn decide(seen: &Observed) -> Decision {
     let plan = plan(seen);
     if let Ok(plan) = &plan {
         changes.extend(record(seen, plan));
-        changes.extend(peerings(seen, plan));
+        let legacy = seen.legacy.iter().filter(|work| !is_leaving(work.as_ref()));
+        changes.extend(legacy.map(|work| Change::OrphanWork(work.clone())));
+        if seen.legacy.is_empty() {
+            changes.extend(peerings(seen, plan));
+        }
         changes.extend(plan.stores.iter().flat_map(|store| dr_cluster(seen, store)));
         if !seen.peer.spec.manage_s3 {
             changes.extend(removal::unused_stores(seen).changes);

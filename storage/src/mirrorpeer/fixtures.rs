@@ -32,6 +32,7 @@ pub(super) struct Hub {
     pub(super) clients: BTreeMap<String, ClientInfo>,
     pub(super) vanished: BTreeSet<String>,
     pub(super) consumers: BTreeMap<String, String>,
+    pub(super) legacy: Vec<Arc<ManifestWork>>,
     /// Works of mappings, by cluster.
     pub(super) mappings: BTreeMap<String, Arc<ManifestWork>>,
     pub(super) ramen: Option<(String, Record)>,
@@ -64,6 +65,7 @@ impl Hub {
             clients: BTreeMap::new(),
             vanished: BTreeSet::new(),
             consumers: BTreeMap::new(),
+            legacy: Vec::new(),
             mappings: BTreeMap::new(),
             ramen: Some(("kind: RamenConfig\n".to_owned(), Record::default())),
             dr_clusters: Foreign::Known(BTreeMap::new()),
@@ -162,6 +164,7 @@ impl Hub {
             clients: self.clients.clone(),
             vanished: self.vanished.clone(),
             consumers: self.consumers.clone(),
+            legacy: self.legacy.clone(),
             mappings: self.mappings.clone(),
             peerings: self.peerings.clone(),
             stores: self
@@ -245,6 +248,10 @@ impl Hub {
             self.written.push(format!("{change} on {cluster}"));
             match change {
                 WorkChange::Delete(_) => drop(self.mappings.remove(cluster)),
+                WorkChange::Disown(work) => {
+                    let work = Arc::make_mut(self.mappings.entry(cluster.clone()).or_insert(work));
+                    work.metadata.owner_references = None;
+                }
                 WorkChange::Apply(name, manifests) => {
                     let spec = ManifestWorkSpec {
                         workload: Workload { manifests },
@@ -315,6 +322,7 @@ impl Hub {
                 finalizers.push(FINALIZER.to_owned());
             }
             Change::Release => drop(self.peers.remove(name)),
+            Change::OrphanWork(work) => self.legacy.retain(|known| known.name_any() != work.name_any()),
             Change::Record(text) => {
                 let peer = Arc::make_mut(self.peers.get_mut(name).unwrap());
                 peer.annotations_mut()

@@ -106,6 +106,8 @@ pub struct Observed {
     pub vanished: BTreeSet<String>,
     /// The `StorageConsumer`s that stand for its clients, by cluster of the provider.
     pub consumers: BTreeMap<String, String>,
+    /// Works in which the Go orchestrator delivered tickets to its providers.
+    pub legacy: Vec<Arc<ManifestWork>>,
     /// The works that tell providers which client belongs to which, by cluster.
     pub mappings: BTreeMap<String, Arc<ManifestWork>>,
     /// The Peerings that are made for it, by name.
@@ -134,6 +136,7 @@ impl Observed {
             clients: BTreeMap::new(),
             vanished: BTreeSet::new(),
             consumers: BTreeMap::new(),
+            legacy: Vec::new(),
             mappings: BTreeMap::new(),
             peerings: BTreeMap::new(),
             links: Vec::new(),

@@ -117,11 +117,23 @@ fn progress(seen: &Observed, plan: &Plan) -> Option<Progress> {
         return Some((Configured::ConfigurationFailed, trouble.clone()));
     }
     vanished(seen)
+        .or_else(|| legacy(seen))
         .or_else(|| agents(seen, plan))
         .or_else(|| tokens(seen, plan))
         .or_else(|| mapping(seen, plan))
         .or_else(|| plan.stores.iter().find_map(|store| bucket(seen, store)))
         .or_else(|| plan.stores.iter().find_map(|store| dr_cluster(seen, store)))
+}
+
+/// What the Go orchestrator had delivered must not be written by two at once.
+fn legacy(seen: &Observed) -> Option<Progress> {
+    let work = seen.legacy.first()?;
+    let message = format!(
+        "what the Go orchestrator has delivered is being taken over: waiting for ManifestWork {} in namespace {} to go",
+        work.name_any(),
+        work.namespace().unwrap_or_default()
+    );
+    Some((Configured::PeeringInProgress, message))
 }
 
 /// A client that was there and is not any more. What was set up for it stays.

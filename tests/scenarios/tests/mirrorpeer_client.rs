@@ -410,3 +410,50 @@ async fn two_pairs_share_their_providers_and_a_peer_that_fails_is_told() -> Resu
     site.delete("client-share-b").await?;
     clients.await_nothing_left().await
 }
+
+#[tokio::test]
+async fn what_the_go_orchestrator_left_of_tickets_is_let_go_and_its_peers_stay() -> Result<()> {
+    let clients = Clients::new("client-legacy", &["local"]).await?;
+    let (site, s) = (&clients.site, clients.s());
+    let mut uids = Vec::new();
+    for side in BOTH {
+        let (name, other) = (format!("{}-peer", side.other().cluster()), side.other());
+        let peer = json!({"apiVersion": "ocs.openshift.io/v1", "kind": "StorageClusterPeer",
+            "metadata": {"name": name, "namespace": s.name},
+            "spec": {"onboardingToken": "a ticket in plain", "apiEndpoint": endpoint(other)}});
+        let work = json!({"apiVersion": "work.open-cluster-management.io/v1", "kind": "ManifestWork",
+            "metadata": {"name": names::legacy_peer_work(side.cluster())}, "spec": {"workload": {"manifests": [peer]}}});
+        let works = s.hub_of::<ManifestWork>(side);
+        works
+            .create(&PostParams::default(), &serde_json::from_value(work)?)
+            .await?;
+        let peers = clients.provider(side).peers();
+        let made = s.until("the peer of before", || async { Ok(peers.get_opt(&name).await?) });
+        uids.push((side, name.clone(), made.await?.uid()));
+        // Long since peered, when the ticket was still good.
+        let settled = || async {
+            let peer = peers.get(&name).await?;
+            Ok((peer.data["status"]["state"] == "Failed").then_some(()))
+        };
+        s.until("the stand-in to have looked at it", settled).await?;
+        clients.provider(side).reach(Reach::Peered).await?;
+    }
+    site.apply("client-legacy", &json!({"items": pair("local")})).await?;
+    site.await_ready("client-legacy").await?;
+    clients.await_used().await?;
+    for (side, name, uid) in uids {
+        let peer = clients.provider(side).peers().get(&name).await?;
+        ensure!(peer.uid() == uid, "the peer was made anew");
+        ensure!(
+            peer.data["spec"]["onboardingToken"] != "a ticket in plain",
+            "the old ticket stayed"
+        );
+        let work = names::legacy_peer_work(side.cluster());
+        ensure!(
+            s.hub_of::<ManifestWork>(side).get_opt(&work).await?.is_none(),
+            "{work} is left"
+        );
+    }
+    site.delete("client-legacy").await?;
+    clients.await_nothing_left().await
+}
