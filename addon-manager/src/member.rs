@@ -32,6 +32,8 @@ pub(crate) async fn control(
 ) {
     hub.ready().await;
     storage.ready().await;
+    // What is asked for must not be less for a moment.
+    mirrorpeer::prepare(&hub, &storage);
     let options = RunOptions {
         name: "member",
         concurrency: CONCURRENCY,

@@ -27,6 +27,11 @@ use self::pace::Pace;
 pub(crate) use self::watches::Storage;
 use crate::{peering::Hub, touched::Key};
 
+/// Takes in what is known of storage clients by now.
+pub(crate) fn prepare(hub: &Hub, storage: &Storage) {
+    info::refresh(hub, storage);
+}
+
 /// What the agent of a cluster is asked to report.
 pub(crate) fn reports(hub: &Hub, storage: &Storage, cluster: &str) -> Vec<ReportRequest> {
     info::wanted(hub, storage, cluster)

@@ -17,7 +17,7 @@ use scenarios::{
     Scenario, Side,
     odf::STORAGE_CLUSTER,
     odf_client::{self, BY_HAND, Provider, Reach, Ticket, client_id, endpoint},
-    world::MANAGER_NAMESPACE,
+    world::{MANAGER_NAMESPACE, SOON},
 };
 use serde_json::{Value, json};
 use storage::{client_info, mapping, names, odf_info, ramen};
@@ -228,13 +228,17 @@ impl Clients {
                 info.provider_info.storage_provider_public_endpoint == endpoint(side),
                 "{info:?}"
             );
-            let member = s.hub_of::<PeerMember>(side).get(side.cluster()).await?;
-            let reported = condition(&member.status.context("no status")?.conditions, "Reported").cloned();
-            ensure!(
-                reported.is_some_and(|said| said.status == "True"),
-                "Reported of {side:?}"
-            );
-            ensure!(member.spec.reports[0].name == odf_info::REPORT, "{:?}", member.spec);
+            let members = s.hub_of::<PeerMember>(side);
+            s.until(&format!("the member of {side:?} to report"), || async {
+                let member = members.get(side.cluster()).await?;
+                ensure!(member.spec.reports[0].name == odf_info::REPORT, "{:?}", member.spec);
+                let conditions = member.status.unwrap_or_default().conditions;
+                let reported = condition(&conditions, "Reported").filter(|said| said.status == "True");
+                Ok(reported
+                    .filter(|said| said.observed_generation == member.metadata.generation)
+                    .map(drop))
+            })
+            .await?;
         }
         Ok(())
     }
@@ -261,6 +265,53 @@ impl Clients {
             self.await_classes(side, "local", (&[BY_HAND], &[])).await?;
         }
 
+        Ok(())
+    }
+
+    /// The versions of what the manager has written and has no reason to write again.
+    async fn versions(&self, peer: &str) -> Result<BTreeMap<String, Option<String>>> {
+        let s = self.s();
+        let mut all = BTreeMap::new();
+        let peer = self.site.peers().get(peer).await?;
+        all.insert("the MirrorPeer".to_owned(), peer.resource_version());
+        for peering in s.peerings().list(&ListParams::default()).await? {
+            all.insert(peering.name_any(), peering.resource_version());
+        }
+        for side in BOTH {
+            let member = s.hub_of::<PeerMember>(side).get(side.cluster()).await?;
+            all.insert(
+                format!("member {side:?}"),
+                member.metadata.generation.map(|at| at.to_string()),
+            );
+            for work in s.hub_of::<ManifestWork>(side).list(&ListParams::default()).await? {
+                let name = format!("work {} of {side:?}", work.name_any());
+                all.insert(name, work.metadata.generation.map(|at| at.to_string()));
+            }
+        }
+        Ok(all)
+    }
+
+    /// The manager starts anew and takes up its work, and writes nothing for what stands as it should.
+    async fn restart_without_a_write(&self, peer: &str) -> Result<()> {
+        let s = self.s();
+        let before = self.versions(peer).await?;
+        let manager = s.world.manager().await?;
+        manager.kill();
+        let node = s.world.env.hub().node()?;
+        node.await_restart(MANAGER_NAMESPACE, "addon-manager", &manager, SOON)
+            .await?;
+        // What it has reason to write shows that it works.
+        self.provider(Side::East).tell(s, &["local", "late"]).await?;
+        let key = names::client_key("cluster1", "late");
+        s.until("the late client to be told", || async {
+            let map = self.info().get_opt(client_info::NAME).await?;
+            Ok(map
+                .filter(|map| map.data.as_ref().is_some_and(|data| data.contains_key(&key)))
+                .map(drop))
+        })
+        .await?;
+        let after = self.versions(peer).await?;
+        ensure!(after == before, "{after:#?}, expected {before:#?}");
         Ok(())
     }
 
@@ -326,6 +377,7 @@ async fn clients_are_paired_by_tickets_that_nobody_else_sees_and_parted_without_
 
     clients.policy_comes_and_goes().await?;
     site.await_ready("client-pair").await?;
+    clients.restart_without_a_write("client-pair").await?;
 
     // A peer that is made anew needs a new ticket, and only that side's.
     let name = format!("{}-peer", Side::East.cluster());
