@@ -360,6 +360,8 @@ async fn clients_are_paired_by_tickets_that_nobody_else_sees_and_parted_without_
         ensure!(peer == Some(format!("{}-peer", side.other().cluster())), "{map:?}");
     }
 
+    clients.restart_without_a_write("client-pair").await?;
+
     // Ramen finds the buckets under the names that the Go orchestrator gave them.
     let items = site.peers().get("client-pair").await?.spec.items;
     let text = site.ramen_text().await?;
@@ -377,7 +379,6 @@ async fn clients_are_paired_by_tickets_that_nobody_else_sees_and_parted_without_
 
     clients.policy_comes_and_goes().await?;
     site.await_ready("client-pair").await?;
-    clients.restart_without_a_write("client-pair").await?;
 
     // A peer that is made anew needs a new ticket, and only that side's.
     let name = format!("{}-peer", Side::East.cluster());
