@@ -32,7 +32,7 @@ KUBECTL ?= kubectl
 DEFAULT_IMG := quay.io/multicluster-orchestrator/multicluster-orchestrator:latest
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-unit test-crash lint fmt generate manifests controlplane crds demo demo-status demo-down bench bench-exchange clean
+.PHONY: help build test test-unit test-crash lint fmt generate manifests controlplane crds s3server demo demo-status demo-down bench bench-exchange clean
 .PHONY: docker-build docker-push bundle bundle-build bundle-push bundle-validate chart-validate catalog-build catalog-push
 .PHONY: install uninstall deploy undeploy run minikube-up minikube-deploy minikube-demo minikube-down release-check book e2e
 
@@ -48,7 +48,10 @@ controlplane: ## Build etcd, Kubernetes and Open Cluster Management from source,
 crds: ## Get the CRDs of storage operators out of their Go modules, where they are not cached.
 	@hack/crds/build.sh >/dev/null
 
-test: controlplane crds ## Run every test, on real API servers.
+s3server: ## Build the S3 server of scenarios and demo from its Go module, where it is not cached.
+	@hack/tools.sh versitygw >/dev/null
+
+test: controlplane crds s3server ## Run every test, on real API servers.
 	$(CARGO) build --workspace --bins --locked
 	$(CARGO) test --workspace --locked
 	$(CARGO) test --locked -p scenarios --test crash -- --nocapture

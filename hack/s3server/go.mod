@@ -1,4 +1,4 @@
-// The S3 server of the tests, built by hack/tools.sh. Only a tool is required here; nothing imports it.
+// Tools module: the S3 server of scenarios and demo. Built by hack/tools.sh, never imported.
 module open-cluster-management.io/multicluster-orchestrator/hack/s3server
 
 go 1.24.0

@@ -7,6 +7,7 @@ pub mod kinds;
 pub mod objects;
 pub mod odf;
 pub mod rook;
+pub mod s3;
 pub mod scenario;
 pub mod tls;
 pub mod witness;
