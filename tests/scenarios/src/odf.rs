@@ -233,10 +233,15 @@ impl Odf {
         )
     }
 
+    /// The `StorageCluster`.
+    pub async fn storage_cluster(&self) -> Result<DynamicObject> {
+        let api = kind(&self.client, &self.namespace, "ocs.openshift.io/v1", "StorageCluster");
+        Ok(api.get(STORAGE_CLUSTER).await?)
+    }
+
     /// `spec.mirroring` of the `StorageCluster`.
     pub async fn mirroring(&self) -> Result<Value> {
-        let api = kind(&self.client, &self.namespace, "ocs.openshift.io/v1", "StorageCluster");
-        Ok(api.get(STORAGE_CLUSTER).await?.data["spec"]["mirroring"].clone())
+        Ok(self.storage_cluster().await?.data["spec"]["mirroring"].clone())
     }
 
     /// Mirroring is switched on with a peer, as the Go orchestrator's agent did.

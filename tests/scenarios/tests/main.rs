@@ -11,6 +11,7 @@ mod hub;
 mod identity;
 mod mirrorpeer;
 mod mirrorpeer_classes;
+mod mirrorpeer_restore;
 mod mirrorpeer_upgrade;
 mod openshift_ca;
 mod probes;

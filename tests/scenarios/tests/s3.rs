@@ -5,7 +5,10 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{Api, ResourceExt, api::ListParams};
+use kube::{
+    Api, ResourceExt,
+    api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams},
+};
 use peering_api::{
     names::AGENT,
     ocm::names::DEFAULT_INSTALL_NAMESPACE,
@@ -249,7 +252,14 @@ async fn the_shipped_profile_finds_its_endpoint_by_the_route() -> Result<()> {
     hub.apply_path(&repository("manifests/profiles/odf-s3.yaml")).await?;
     site.apply("s3-route", &site.spec(["cluster1", "cluster2"], true))
         .await?;
-    await_link(s, CREDENTIALS, "SourceReady", ("False", "SourceNotFound"), "Route").await?;
+    await_link(
+        s,
+        CREDENTIALS,
+        "SourceReady",
+        ("False", "KindNotFound"),
+        "Route s3-route/s3",
+    )
+    .await?;
     for side in [Side::East, Side::West] {
         let cluster = s.world.env.spoke(side.cluster())?;
         cluster.apply_crd("routes.route.openshift.io").await?;
@@ -258,6 +268,13 @@ async fn the_shipped_profile_finds_its_endpoint_by_the_route() -> Result<()> {
             "metadata": {"name": "s3", "namespace": s.name},
             "spec": {"host": host, "to": {"kind": "Service", "name": "s3", "weight": 100}, "tls": {"termination": "reencrypt"}}});
         cluster.apply_text(&route.to_string()).await?;
+        let kind = GroupVersionKind::gvk("route.openshift.io", "v1", "Route");
+        let kind = ApiResource::from_gvk_with_plural(&kind, "routes");
+        let routes: Api<DynamicObject> = Api::namespaced_with(s.client(side), &s.name, &kind);
+        let admitted = json!({"type": "Admitted", "status": "True"});
+        let ingress = json!([{"host": host, "routerName": "default", "conditions": [admitted]}]);
+        let status = Patch::Merge(json!({"status": {"ingress": ingress}}));
+        routes.patch_status("s3", &PatchParams::default(), &status).await?;
     }
     let message = await_link(
         s,
