@@ -32,7 +32,7 @@ KUBECTL ?= kubectl
 DEFAULT_IMG := quay.io/multicluster-orchestrator/multicluster-orchestrator:latest
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-unit test-crash lint fmt generate manifests controlplane crds s3server demo demo-status demo-down bench bench-exchange clean
+.PHONY: help build test test-unit test-crash lint fmt generate manifests controlplane crds s3server demo demo-storage demo-status demo-down bench bench-exchange clean
 .PHONY: docker-build docker-push bundle bundle-build bundle-push bundle-validate chart-validate catalog-build catalog-push
 .PHONY: install uninstall deploy undeploy run minikube-up minikube-deploy minikube-demo minikube-down release-check book e2e
 
@@ -150,10 +150,14 @@ demo: controlplane ## Start a hub and two clusters, hand a secret and CA bundles
 	$(CARGO) build --workspace --bins --locked
 	$(DEVENV) demo --dir $(DEMO_DIR)
 
-demo-status: ## Show what the demo is doing.
+demo-storage: controlplane crds s3server ## The same with two storage clusters: mirrored, with real S3 servers and Ramen's configuration.
+	$(CARGO) build --workspace --bins --locked
+	target/debug/storage-demo play --dir $(DEMO_DIR)
+
+demo-status: ## Show what either demo is doing.
 	$(DEVENV) status --dir $(DEMO_DIR)
 
-demo-down: ## Stop the demo.
+demo-down: ## Stop either demo and remove it.
 	$(DEVENV) down --dir $(DEMO_DIR)
 
 bench: controlplane ## Measure latency, writes and memory; prints figures, asserts nothing.

@@ -120,7 +120,9 @@ impl Drop for Odf {
     }
 }
 
-fn kind(client: &Client, namespace: &str, api_version: &str, kind: &str) -> Api<DynamicObject> {
+/// A kind in a namespace.
+#[must_use]
+pub fn kind(client: &Client, namespace: &str, api_version: &str, kind: &str) -> Api<DynamicObject> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let gvk = GroupVersionKind::gvk(group, version, kind);
     Api::namespaced_with(client.clone(), namespace, &ApiResource::from_gvk(&gvk))
@@ -255,10 +257,7 @@ impl Odf {
 
     /// The mons fail over: Rook makes another token.
     pub async fn fail_over(&self, side: Side) -> Result<()> {
-        let patch = json!({"stringData": {"token": token(side, 2)}});
-        let params = PatchParams::default();
-        self.secrets().patch(PEER_TOKEN, &params, &Patch::Merge(patch)).await?;
-        Ok(())
+        replace_token(&self.secrets(), &token(side, 2)).await
     }
 
     /// The credentials of a bucket are replaced, on the server and then where they are told.
@@ -275,6 +274,15 @@ impl Odf {
         self.secrets().patch(bucket, &params, &Patch::Merge(patch)).await?;
         Ok(())
     }
+}
+
+/// Rook makes another token, as after a fail-over of the mons.
+pub async fn replace_token(secrets: &Api<Secret>, token: &str) -> Result<()> {
+    let patch = json!({"stringData": {"token": token}});
+    secrets
+        .patch(PEER_TOKEN, &PatchParams::default(), &Patch::Merge(patch))
+        .await?;
+    Ok(())
 }
 
 /// The token of a side's Ceph, in its n-th version.

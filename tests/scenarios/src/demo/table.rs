@@ -1,0 +1,144 @@
+//! The tables at the end of the storage demo.
+use anyhow::{Context, Result, ensure};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Api, ResourceExt,
+    api::{DynamicObject, ListParams},
+};
+use peering_api::{
+    odf::{DRCluster, MirrorPeer, RAMEN_CONFIG_KEY, RAMEN_CONFIG_MAP},
+    peering::{PeerLink, PeerMember, condition, reasons},
+};
+use storage::{names, ramen};
+
+use super::{NAMESPACE, RAMEN, story::Story};
+use crate::{
+    Side,
+    odf::{STORAGE_CLUSTER, kind},
+    scenario::fingerprints,
+};
+
+/// Prints all of them, and checks that everything is well.
+pub(super) async fn print(story: &Story, mirror_peer: &str) -> Result<()> {
+    let links: Api<PeerLink> = Api::all(story.hub.clone());
+    let links = links.list(&ListParams::default()).await?.items;
+    print_links(&links);
+    print_ramen(story).await?;
+    print_peers(story).await?;
+    let peers: Api<MirrorPeer> = Api::all(story.hub.clone());
+    let status = peers.get(mirror_peer).await?.status.unwrap_or_default();
+    let counted = status.links.context("the MirrorPeer tells no links")?;
+    println!(
+        "MIRRORPEER {mirror_peer}: {} ({}), {} of {} links ready\n",
+        status.phase.unwrap_or_default(),
+        status.message.unwrap_or_default(),
+        counted.ready,
+        counted.total
+    );
+    ensure!(
+        counted.total > 0 && counted.ready == counted.total,
+        "not every link is ready"
+    );
+    Ok(())
+}
+
+fn print_links(links: &[PeerLink]) {
+    println!(
+        "\n{:<10} {:<15} {:<13} {:<7} {:<10} {:<6} {:<8} {:<10} {:<6} REASON",
+        "FROM", "TO", "ARTEFACT", "SOURCE", "DELIVERED", "WIRED", "TRUSTED", "CONNECTED", "READY"
+    );
+    for link in links {
+        let conditions = link.status.clone().unwrap_or_default().conditions;
+        let said = |type_: &str| {
+            condition(&conditions, type_)
+                .map_or("-", |found| &found.status)
+                .to_owned()
+        };
+        println!(
+            "{:<10} {:<15} {:<13} {:<7} {:<10} {:<6} {:<8} {:<10} {:<6} {}",
+            link.spec.from.cluster,
+            link.spec.to.cluster,
+            link.spec.artefact,
+            said(reasons::SOURCE_READY),
+            said(reasons::DELIVERED),
+            said(reasons::WIRED),
+            said(reasons::TRUSTED),
+            said(reasons::CONNECTED),
+            said(reasons::READY),
+            condition(&conditions, reasons::READY).map_or("-", |ready| &ready.reason),
+        );
+    }
+    println!();
+}
+
+async fn print_ramen(story: &Story) -> Result<()> {
+    let maps: Api<ConfigMap> = Api::namespaced(story.hub.clone(), RAMEN);
+    let clusters: Api<DRCluster> = Api::all(story.hub.clone());
+    let map = maps.get(RAMEN_CONFIG_MAP).await?;
+    let text = map
+        .data
+        .context("no data")?
+        .remove(RAMEN_CONFIG_KEY)
+        .context("no key")?;
+    println!(
+        "{:<40} {:<23} {:<24} {:<8} {:<4} DRCLUSTER",
+        "RAMEN S3 PROFILE", "BUCKET", "ENDPOINT", "REGION", "CAS"
+    );
+    for side in [Side::East, Side::West] {
+        let name = names::s3_profile(side.cluster(), STORAGE_CLUSTER);
+        let entry = ramen::profile(&text, &name)?.with_context(|| format!("Ramen has no profile {name}"))?;
+        let cas = BASE64_STANDARD.decode(entry.ca_certificates.unwrap_or_default())?;
+        let cluster = clusters.get(side.cluster()).await?;
+        ensure!(
+            cluster.spec.s3_profile_name == name,
+            "DRCluster {} uses another profile",
+            side.cluster()
+        );
+        println!(
+            "{name:<40} {:<23} {:<24} {:<8} {:<4} {}",
+            entry.s3_bucket,
+            entry.s3_compatible_endpoint,
+            entry.s3_region,
+            fingerprints(&String::from_utf8_lossy(&cas)).len(),
+            cluster.name_any()
+        );
+    }
+    println!();
+    Ok(())
+}
+
+async fn print_peers(story: &Story) -> Result<()> {
+    println!(
+        "{:<10} {:<38} {:<9} {:<12} PEER SECRETS",
+        "CLUSTER", "AGENT'S KEY", "MIRRORED", "POOL HEALTH"
+    );
+    for side in [Side::East, Side::West] {
+        let members: Api<PeerMember> = Api::namespaced(story.hub.clone(), side.cluster());
+        let member = members.get(side.cluster()).await?.status.unwrap_or_default();
+        let get = async |api_version: &str, of: &str, name: &str| -> Result<DynamicObject> {
+            Ok(kind(&story.spoke(side), NAMESPACE, api_version, of).get(name).await?)
+        };
+        let storage = get("ocs.openshift.io/v1", "StorageCluster", STORAGE_CLUSTER).await?;
+        let pool = get(
+            "ceph.rook.io/v1",
+            "CephBlockPool",
+            &format!("{STORAGE_CLUSTER}-cephblockpool"),
+        )
+        .await?;
+        let mirroring = &storage.data["spec"]["mirroring"];
+        let health = &pool.data["status"]["mirroringStatus"]["summary"]["daemon_health"];
+        let secrets = mirroring["peerSecretNames"].as_array().cloned().unwrap_or_default();
+        let secrets: Vec<_> = secrets.iter().filter_map(|name| name.as_str()).collect();
+        println!(
+            "{:<10} {:<38} {:<9} {:<12} {}",
+            side.cluster(),
+            member.fingerprint.unwrap_or_default(),
+            mirroring["enabled"],
+            health.as_str().unwrap_or("-"),
+            secrets.join(", ")
+        );
+    }
+    println!();
+    Ok(())
+}
