@@ -13,6 +13,7 @@ use scenarios::{
     objects::{ca, config_map},
     scenario::{bundle_text, fingerprints, put, repository},
     tls::{Ca, TlsClient, TlsServer},
+    world::SOON,
 };
 use serde_json::{Value, json};
 
@@ -101,7 +102,8 @@ async fn peer(s: &Scenario, overlap: &str) -> Result<()> {
 
 #[tokio::test]
 async fn certificates_of_all_members_stand_where_openshift_looks_for_them() -> Result<()> {
-    let s = Scenario::alone("openshift-ca").await?;
+    let mut s = Scenario::alone("openshift-ca").await?;
+    s.patience = SOON * 3;
     s.world
         .env
         .hub()
@@ -191,7 +193,8 @@ async fn certificates_of_all_members_stand_where_openshift_looks_for_them() -> R
 
 #[tokio::test]
 async fn a_bundle_of_the_users_choice_on_any_kubernetes() -> Result<()> {
-    let s = Scenario::shared("plain-ca").await?;
+    let mut s = Scenario::shared("plain-ca").await?;
+    s.patience = SOON * 3;
     s.world
         .env
         .hub()

@@ -131,7 +131,8 @@ impl Drop for Restored {
 }
 
 async fn ready(name: &str) -> Result<Site> {
-    let site = Site::new(name).await?;
+    let mut site = Site::new(name).await?;
+    site.s.patience = SOON * 3;
     site.apply(name, &site.spec(["cluster1", "cluster2"], true)).await?;
     site.await_ready(name).await?;
     Ok(site)
@@ -246,7 +247,8 @@ async fn what_the_server_refuses_is_told_and_heals() -> Result<()> {
 /// Tests cannot listen on port 443, which a Route stands for: here the profile is the shipped one, and its Route leads nowhere.
 #[tokio::test]
 async fn the_shipped_profile_finds_its_endpoint_by_the_route() -> Result<()> {
-    let site = Site::new("s3-route").await?;
+    let mut site = Site::new("s3-route").await?;
+    site.s.patience = SOON * 3;
     let s = &site.s;
     let hub = s.world.env.hub();
     hub.apply_path(&repository("manifests/profiles/odf-s3.yaml")).await?;
