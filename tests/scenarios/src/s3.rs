@@ -55,6 +55,8 @@ impl S3Server {
             REGION,
             "--iam-dir",
             &users,
+            // It keeps secrets that have been replaced.
+            "--iam-cache-disable",
             "--quiet",
             "posix",
             "--sidecar",
@@ -70,6 +72,7 @@ impl S3Server {
                 ("ROOT_SECRET_KEY".to_owned(), ADMINISTRATOR.1.to_owned()),
             ])),
             log: directory.join("versitygw.log"),
+            revive: false,
         })?;
         let server = Self {
             process,
