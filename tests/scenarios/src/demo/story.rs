@@ -203,11 +203,12 @@ pub fn print_next_steps(state: &State) {
     println!("  kubectl --kubeconfig $HUB get mirrorpeers,peerings,peerlinks -A");
     println!("  kubectl --kubeconfig $HUB -n {RAMEN} get configmap ramen-hub-operator-config -o yaml");
     println!(
-        "  # the server does not take this key: the link says so within seconds, and heals when the old one is back"
+        "  # a key that the server does not take: the link says so in seconds, and is ready again with the right one"
     );
-    println!(
-        "  kubectl --kubeconfig $CLUSTER1 -n {NAMESPACE} patch secret {bucket} -p '{{\"stringData\":{{\"AWS_SECRET_ACCESS_KEY\":\"wrong\"}}}}'"
-    );
+    for key in ["wrong", &odf::secret_key(&bucket, 1)] {
+        let patch = format!("'{{\"stringData\":{{\"AWS_SECRET_ACCESS_KEY\":\"{key}\"}}}}'");
+        println!("  kubectl --kubeconfig $CLUSTER1 -n {NAMESPACE} patch secret {bucket} -p {patch}");
+    }
     println!(
         "  kubectl --kubeconfig $HUB delete drpolicy every-5m && kubectl --kubeconfig $HUB delete mirrorpeer {MIRROR_PEER}"
     );

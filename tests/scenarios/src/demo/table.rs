@@ -134,7 +134,7 @@ async fn print_peers(story: &Story) -> Result<()> {
             "{:<10} {:<38} {:<9} {:<12} {}",
             side.cluster(),
             member.fingerprint.unwrap_or_default(),
-            mirroring["enabled"],
+            mirroring["enabled"].to_string(),
             health.as_str().unwrap_or("-"),
             secrets.join(", ")
         );
