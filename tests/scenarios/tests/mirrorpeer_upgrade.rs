@@ -37,7 +37,7 @@ async fn leave_as_the_go_orchestrator(site: &Site, bucket: &str) -> Result<()> {
             .insert(CREATED_BY_LABEL.to_owned(), "tokenexchange".to_owned());
         put(&odf.secrets(), green).await?;
         odf.mirror(&received).await?;
-        let key = odf::secret_key(&bucket, 1);
+        let key = odf::secret_key(bucket, 1);
         let opaque = secret_of(
             &secret,
             &[("AWS_ACCESS_KEY_ID", "old"), ("AWS_SECRET_ACCESS_KEY", &key)],

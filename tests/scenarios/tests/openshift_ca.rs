@@ -94,6 +94,10 @@ impl OpenShift {
     }
 }
 
+fn with(all: &[String], more: &[&String]) -> Vec<String> {
+    all.iter().chain(more.iter().copied()).cloned().collect()
+}
+
 async fn peer(s: &Scenario, overlap: &str) -> Result<()> {
     let members = ["cluster1", "cluster2", "local-cluster"].map(|cluster| json!({"cluster": cluster}));
     let spec = json!({"profile": "odf-ca-bundle-trusted", "members": members, "trust": {"overlap": overlap}});
@@ -128,7 +132,7 @@ async fn certificates_of_all_members_stand_where_openshift_looks_for_them() -> R
     }
     peer(&s, "1h").await?;
 
-    east.await_bundle(&s, &[&all[..], &[foreign.clone()]].concat()).await?;
+    east.await_bundle(&s, &with(&all, &[&foreign])).await?;
     west.await_bundle(&s, &all).await?;
     hub.await_bundle(&s, &all).await?;
     let trusted = json!({"trustedCA": {"name": BUNDLE}});
@@ -156,13 +160,12 @@ async fn certificates_of_all_members_stand_where_openshift_looks_for_them() -> R
     // The service CA of cluster1 is rotated: both are trusted for a while, everywhere.
     let next = ca("services of cluster1, next", 2042)?;
     east.services(&next).await?;
-    east.await_bundle(&s, &[&all[..], &[foreign.clone(), next.clone()]].concat())
-        .await?;
-    west.await_bundle(&s, &[&all[..], &[next.clone()]].concat()).await?;
-    hub.await_bundle(&s, &[&all[..], &[next.clone()]].concat()).await?;
+    east.await_bundle(&s, &with(&all, &[&foreign, &next])).await?;
+    west.await_bundle(&s, &with(&all, &[&next])).await?;
+    hub.await_bundle(&s, &with(&all, &[&next])).await?;
     peer(&s, "1s").await?;
     all[1].clone_from(&next);
-    east.await_bundle(&s, &[&all[..], &[foreign.clone()]].concat()).await?;
+    east.await_bundle(&s, &with(&all, &[&foreign])).await?;
     west.await_bundle(&s, &all).await?;
     hub.await_bundle(&s, &all).await?;
 

@@ -26,7 +26,10 @@ use serde_json::json;
 use storage::{names, ramen};
 use testenv::RunningProcess;
 
-use crate::mirrorpeer::Site;
+use crate::{
+    mirrorpeer::Site,
+    secrecy::{found, shapes},
+};
 
 const HUB: &str = "local-cluster";
 const CREDENTIALS: &str = "credentials";
@@ -231,6 +234,12 @@ async fn what_the_server_refuses_is_told_and_heals() -> Result<()> {
     site.await_data(&secrets, &name, "AWS_SECRET_ACCESS_KEY", &rotated)
         .await?;
     connected(healthy, "").await?;
+    let places = found(s, &shapes(rotated.as_bytes())).await?;
+    let only = format!("/secrets/{}/{name}", crate::mirrorpeer::RAMEN);
+    ensure!(
+        places.len() == 1 && places[0].ends_with(&only),
+        "the secret key stands in {places:?}"
+    );
 
     // The bucket belongs to somebody else, and goes.
     endpoint.bucket(&bucket, "id-of-another", "secret-of-another").await?;
