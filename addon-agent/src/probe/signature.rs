@@ -1,5 +1,7 @@
 //! AWS Signature Version 4 of a GET without a body, in headers. No more of it is needed, and the crates for it bring an HTTP
 //! client or a URL library along. Pure: the time is given.
+use std::fmt::Write;
+
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::{Timestamp, tz::TimeZone};
 use peering_api::Sensitive;
@@ -75,7 +77,10 @@ fn mac(key: &Sensitive, text: &str) -> Sensitive {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]
