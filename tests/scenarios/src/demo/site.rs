@@ -1,4 +1,5 @@
-//! What is there before the product comes: on each cluster a storage cluster with an S3 server of its own, on the hub Ramen.
+//! What is there before the product comes: on each cluster a storage cluster with an S3 server of its own, and a Rook with a
+//! mirrored pool; on the hub Ramen.
 use std::{fs, path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
@@ -7,8 +8,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use testenv::{Access, Env};
 
-use super::{NAMESPACE, RAMEN};
-use crate::{Side, odf::Odf, s3::Endpoint, scenario::repository};
+use super::{NAMESPACE, POOL, RAMEN, ROOK};
+use crate::{
+    Side,
+    odf::Odf,
+    rook::{self, Rook, ceph::Network},
+    s3::Endpoint,
+    scenario::repository,
+};
 
 /// Tells the story where the S3 servers are.
 const FILE: &str = "storage.json";
@@ -31,13 +38,14 @@ pub struct Addresses {
 
 /// What runs until it is dropped.
 pub struct Site {
-    _clusters: Vec<Odf>,
+    _clusters: Vec<(Odf, Rook)>,
 }
 
 impl Site {
     /// Starts it on an environment; what it writes down goes into the directory.
     pub async fn start(env: &Env, directory: &Path) -> Result<Self> {
         let (mut clusters, mut urls) = (Vec::new(), Vec::new());
+        let network = Network::default();
         for side in [Side::East, Side::West] {
             let name = side.cluster();
             let endpoint = Endpoint::start(name, &directory.join(format!("s3-{name}"))).await?;
@@ -45,7 +53,8 @@ impl Site {
             let cluster = env.spoke(name)?;
             namespace(&cluster, NAMESPACE).await?;
             cluster.apply_crd(REPLICATION_CLASSES).await?;
-            clusters.push(Odf::on(&cluster, NAMESPACE, side, Arc::new(endpoint)).await?);
+            let odf = Odf::on(&cluster, NAMESPACE, side, Arc::new(endpoint)).await?;
+            clusters.push((odf, rook(&cluster, &network).await?));
         }
         let hub = env.hub();
         namespace(hub, RAMEN).await?;
@@ -57,6 +66,25 @@ impl Site {
         fs::write(directory.join(FILE), serde_json::to_vec(&Addresses { s3 })?)?;
         Ok(Self { _clusters: clusters })
     }
+}
+
+/// Rook with a mirrored pool, which knows of no peer yet.
+async fn rook(cluster: &Access, network: &Network) -> Result<Rook> {
+    for crd in rook::CRDS {
+        cluster.apply_crd(crd).await?;
+    }
+    namespace(cluster, ROOK).await?;
+    let object = |kind: &str, name: &str, spec: serde_json::Value| json!({"apiVersion": "ceph.rook.io/v1", "kind": kind, "metadata": {"name": name, "namespace": ROOK}, "spec": spec});
+    let daemon = object("CephRBDMirror", "mirror", json!({"count": 1}));
+    cluster.apply_text(&daemon.to_string()).await?;
+    let mirroring = json!({"enabled": true, "mode": "image"});
+    let pool = object(
+        "CephBlockPool",
+        POOL,
+        json!({"replicated": {"size": 3}, "mirroring": mirroring}),
+    );
+    cluster.apply_text(&pool.to_string()).await?;
+    Rook::start(&cluster.client().await?, ROOK, network.cluster(cluster.name())).await
 }
 
 async fn namespace(cluster: &Access, name: &str) -> Result<()> {

@@ -10,7 +10,10 @@ use kube::{
     Api, Client,
     api::{ApiResource, DynamicObject, GroupVersionKind},
 };
-use peering_api::odf::MirrorPeer;
+use peering_api::{
+    odf::MirrorPeer,
+    peering::{Peering, condition, reasons},
+};
 use serde_json::json;
 use storage::names;
 use testenv::{Access, devenv::State, wait};
@@ -27,6 +30,8 @@ use crate::{
 const STEP: Duration = Duration::from_mins(3);
 /// What `manifests/samples/mirrorpeer.yaml` names.
 const MIRROR_PEER: &str = "east-west";
+/// The Peering of `manifests/samples/rook.yaml` for block storage.
+const ROOK_PEERING: &str = "block-storage";
 /// Between two runs of the probe of a bucket, so that what is tried by hand shows soon.
 const INTERVAL: &str = "5s";
 
@@ -51,6 +56,7 @@ pub async fn play(state: &State, directory: &Path, start: Instant) -> Result<()>
     story.tell(
         "storage operators run on cluster1 and cluster2 (stand-ins), each with a real S3 server behind its own CA",
     );
+    story.tell("Rook runs there by itself too (a stand-in), with a mirrored pool that knows of no peer");
     story.tell("Ramen's configuration and kinds are on the hub");
     story.install(&addresses.s3).await?;
     story.pair().await?;
@@ -58,6 +64,7 @@ pub async fn play(state: &State, directory: &Path, start: Instant) -> Result<()>
     story.buckets(&addresses.s3).await?;
     story.policy().await?;
     story.fail_over().await?;
+    story.rook().await?;
     table::print(&story, MIRROR_PEER).await
 }
 
@@ -171,6 +178,29 @@ impl Story {
         }
         self.tell(&format!(
             "DRPolicy every-5m: VolumeReplicationClass {name} on both clusters"
+        ));
+        Ok(())
+    }
+
+    /// Two Rook clusters without Data Foundation: a Peering on a profile is all that they need.
+    async fn rook(&self) -> Result<()> {
+        self.access
+            .apply_path(&repository("manifests/profiles/rook-rbd-mirroring.yaml"))
+            .await?;
+        let text = std::fs::read_to_string(repository("manifests/samples/rook.yaml"))?;
+        let samples = testenv::apply::parse(&text)?;
+        let sample = samples.iter().find(|sample| sample["metadata"]["name"] == ROOK_PEERING);
+        let sample = sample.with_context(|| format!("no sample is called {ROOK_PEERING}"))?;
+        self.access.apply_text(&sample.to_string()).await?;
+        let peerings: Api<Peering> = Api::all(self.hub.clone());
+        let message = wait::until("the pools to be mirrored", STEP, || async {
+            let conditions = peerings.get(ROOK_PEERING).await?.status.unwrap_or_default().conditions;
+            let ready = condition(&conditions, reasons::READY).filter(|ready| ready.status == "True");
+            Ok(ready.map(|ready| ready.message.clone()))
+        })
+        .await?;
+        self.tell(&format!(
+            "Peering {ROOK_PEERING} of the Rook clusters applied (manifests/samples/rook.yaml): {message}"
         ));
         Ok(())
     }

@@ -2,20 +2,18 @@
 use anyhow::{Context, Result, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::{
-    Api, ResourceExt,
-    api::{DynamicObject, ListParams},
-};
+use kube::{Api, ResourceExt, api::ListParams};
 use peering_api::{
     odf::{DRCluster, MirrorPeer, RAMEN_CONFIG_KEY, RAMEN_CONFIG_MAP},
-    peering::{PeerLink, PeerMember, condition, reasons},
+    peering::{PeerLink, PeerMember, condition, is_true, reasons},
 };
 use storage::{names, ramen};
 
-use super::{NAMESPACE, RAMEN, story::Story};
+use super::{NAMESPACE, POOL, RAMEN, ROOK, story::Story};
 use crate::{
     Side,
     odf::{STORAGE_CLUSTER, kind},
+    rook,
     scenario::fingerprints,
 };
 
@@ -36,10 +34,11 @@ pub(super) async fn print(story: &Story, mirror_peer: &str) -> Result<()> {
         counted.ready,
         counted.total
     );
-    ensure!(
-        counted.total > 0 && counted.ready == counted.total,
-        "not every link is ready"
-    );
+    let ready = |link: &PeerLink| {
+        let status = link.status.as_ref();
+        status.is_some_and(|status| is_true(&status.conditions, reasons::READY))
+    };
+    ensure!(counted.total > 0 && links.iter().all(ready), "not every link is ready");
     Ok(())
 }
 
@@ -110,34 +109,54 @@ async fn print_ramen(story: &Story) -> Result<()> {
 
 async fn print_peers(story: &Story) -> Result<()> {
     println!(
-        "{:<10} {:<38} {:<9} {:<12} PEER SECRETS",
-        "CLUSTER", "AGENT'S KEY", "MIRRORED", "POOL HEALTH"
+        "{:<10} {:<35} {:<8} {:<7} PEER SECRETS",
+        "CLUSTER", "MIRRORED", "ENABLED", "HEALTH"
     );
     for side in [Side::East, Side::West] {
-        let members: Api<PeerMember> = Api::namespaced(story.hub.clone(), side.cluster());
-        let member = members.get(side.cluster()).await?.status.unwrap_or_default();
-        let get = async |api_version: &str, of: &str, name: &str| -> Result<DynamicObject> {
-            Ok(kind(&story.spoke(side), NAMESPACE, api_version, of).get(name).await?)
-        };
-        let storage = get("ocs.openshift.io/v1", "StorageCluster", STORAGE_CLUSTER).await?;
-        let pool = get(
-            "ceph.rook.io/v1",
-            "CephBlockPool",
-            &format!("{STORAGE_CLUSTER}-cephblockpool"),
-        )
-        .await?;
-        let mirroring = &storage.data["spec"]["mirroring"];
-        let health = &pool.data["status"]["mirroringStatus"]["summary"]["daemon_health"];
-        let secrets = mirroring["peerSecretNames"].as_array().cloned().unwrap_or_default();
-        let secrets: Vec<_> = secrets.iter().filter_map(|name| name.as_str()).collect();
-        println!(
-            "{:<10} {:<38} {:<9} {:<12} {}",
-            side.cluster(),
-            member.fingerprint.unwrap_or_default(),
-            mirroring["enabled"].to_string(),
-            health.as_str().unwrap_or("-"),
-            secrets.join(", ")
-        );
+        let client = story.spoke(side);
+        let storage = kind(&client, NAMESPACE, "ocs.openshift.io/v1", "StorageCluster");
+        let storage = storage.get(STORAGE_CLUSTER).await?;
+        let pool = rook::pools(&client, NAMESPACE);
+        let pool = pool.get(&format!("{STORAGE_CLUSTER}-cephblockpool")).await?;
+        let alone = rook::pools(&client, ROOK).get(POOL).await?;
+        let of_storage = &storage.data["spec"]["mirroring"];
+        let of_alone = &alone.data["spec"]["mirroring"];
+        for (what, mirroring, peers, pool) in [
+            (
+                format!("StorageCluster {STORAGE_CLUSTER}"),
+                of_storage,
+                &of_storage["peerSecretNames"],
+                &pool,
+            ),
+            (
+                format!("CephBlockPool {POOL}"),
+                of_alone,
+                &of_alone["peers"]["secretNames"],
+                &alone,
+            ),
+        ] {
+            let health = &pool.data["status"]["mirroringStatus"]["summary"]["daemon_health"];
+            let peers: Vec<_> = peers
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|name| name.as_str())
+                .collect();
+            println!(
+                "{:<10} {what:<35} {:<8} {:<7} {}",
+                side.cluster(),
+                mirroring["enabled"].to_string(),
+                health.as_str().unwrap_or("-"),
+                peers.join(", ")
+            );
+        }
+    }
+    println!();
+    for cluster in ["cluster1", "cluster2", "local-cluster"] {
+        let members: Api<PeerMember> = Api::namespaced(story.hub.clone(), cluster);
+        let status = members.get(cluster).await?.status.unwrap_or_default();
+        let key = status.fingerprint.context("an agent has published no key")?;
+        println!("agent of {cluster}: key {key}");
     }
     println!();
     Ok(())
