@@ -1,7 +1,8 @@
 //! `MirrorPeer`s: the façade for users of the Go orchestrator. Each becomes Peerings, which the peering controller serves, and
-//! what only the hub has to do with storage. Read top to bottom: [`watches`] (of kinds that may be missing), [`observe`]
-//! (snapshots), the crate `storage` (decides, pure), [`write`] (one request per change).
+//! what only the hub has to do with storage. Read top to bottom: [`watches`] (of kinds that may be missing), [`pace`] (how
+//! often what is looked at), [`observe`] (snapshots), the crate `storage` (decides, pure), [`write`] (one request per change).
 mod observe;
+mod pace;
 mod watches;
 mod write;
 
@@ -15,8 +16,10 @@ use storage::{
     ramen::RamenError,
 };
 use thiserror::Error;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::pace::Pace;
 pub(crate) use self::watches::Storage;
 use crate::{peering::Hub, touched::Key};
 
@@ -66,10 +69,15 @@ pub(crate) async fn control(hub: Arc<Hub>, storage: Arc<Storage>, queue: Queue<K
         concurrency: CONCURRENCY,
         deadline: DEADLINE,
     };
-    let keys = queue.clone();
+    let (keys, pace) = (queue.clone(), Arc::<Pace>::default());
     run(queue, options, token, move |key: Key| {
-        let (hub, storage, keys) = (hub.clone(), storage.clone(), keys.clone());
-        async move { pass(&hub, &storage, &keys, key).await }
+        let (hub, storage, keys, pace) = (hub.clone(), storage.clone(), keys.clone(), pace.clone());
+        async move {
+            match pace.wait(&key, Instant::now()) {
+                Some(wait) => Ok(Outcome::RequeueAfter(wait)),
+                None => pass(&hub, &storage, &keys, key).await,
+            }
+        }
     })
     .await;
 }
