@@ -44,8 +44,8 @@ pub(super) async fn print(story: &Story, mirror_peer: &str) -> Result<()> {
 
 fn print_links(links: &[PeerLink]) {
     println!(
-        "\n{:<10} {:<15} {:<13} {:<7} {:<10} {:<6} {:<8} {:<10} {:<6} REASON",
-        "FROM", "TO", "ARTEFACT", "SOURCE", "DELIVERED", "WIRED", "TRUSTED", "CONNECTED", "READY"
+        "\n{:<10} {:<14} {:<19} {:<12} {:<7} {:<10} {:<6} {:<8} {:<10} {:<6} REASON",
+        "FROM", "TO", "PROFILE", "ARTEFACT", "SOURCE", "DELIVERED", "WIRED", "TRUSTED", "CONNECTED", "READY"
     );
     for link in links {
         let conditions = link.status.clone().unwrap_or_default().conditions;
@@ -55,9 +55,10 @@ fn print_links(links: &[PeerLink]) {
                 .to_owned()
         };
         println!(
-            "{:<10} {:<15} {:<13} {:<7} {:<10} {:<6} {:<8} {:<10} {:<6} {}",
+            "{:<10} {:<14} {:<19} {:<12} {:<7} {:<10} {:<6} {:<8} {:<10} {:<6} {}",
             link.spec.from.cluster,
             link.spec.to.cluster,
+            link.spec.profile,
             link.spec.artefact,
             said(reasons::SOURCE_READY),
             said(reasons::DELIVERED),
