@@ -22,7 +22,7 @@
 //! example's agent renews no Lease, so the addon does not become Available; `addon_framework::agent` is for that.
 use std::{env, error::Error, sync::Arc};
 
-use addon_framework::{Addon, AddonError, Manager, Options, Registration, object, runtime::clients};
+use addon_framework::{Addon, AddonError, Manager, Options, Registration, Site, object, runtime::clients};
 use peering_api::{
     k8s_openapi::{
         api::{
@@ -70,9 +70,13 @@ impl Addon for HelloWorld {
         Some(Registration::kube_client(&cluster.name_any(), NAME).allow([read]))
     }
 
-    fn manifests(&self, cluster: &ManagedCluster, _: &ManagedClusterAddOn) -> Result<Vec<DynamicObject>, AddonError> {
-        let greeting = cluster.labels().get(GREETING_LABEL).map_or("hello", String::as_str);
-        let text = format!("{greeting}, {}", cluster.name_any());
+    fn manifests(&self, site: &Site<'_>) -> Result<Vec<DynamicObject>, AddonError> {
+        let greeting = site
+            .cluster
+            .labels()
+            .get(GREETING_LABEL)
+            .map_or("hello", String::as_str);
+        let text = format!("{greeting}, {}", site.cluster_name());
         Ok(vec![
             object(&namespace())?,
             object(&config_map(&text))?,

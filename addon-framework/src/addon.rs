@@ -14,7 +14,7 @@ use peering_api::{
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::csr::Signer;
+use crate::{config::ConfigKind, csr::Signer, site::Site};
 
 /// Why an addon cannot say what it wants.
 #[derive(Debug, Error)]
@@ -45,9 +45,8 @@ impl AddonError {
 /// An addon, as the manager drives it for each cluster.
 ///
 /// ```
-/// use addon_framework::{Addon, AddonError, object};
+/// use addon_framework::{Addon, AddonError, Site, object};
 /// use peering_api::{k8s_openapi::api::core::v1::ConfigMap, kube::core::{DynamicObject, ObjectMeta}};
-/// use peering_api::ocm::{ManagedCluster, ManagedClusterAddOn};
 ///
 /// struct Greeting;
 ///
@@ -56,10 +55,10 @@ impl AddonError {
 ///         "greeting"
 ///     }
 ///
-///     fn manifests(&self, cluster: &ManagedCluster, _: &ManagedClusterAddOn) -> Result<Vec<DynamicObject>, AddonError> {
+///     fn manifests(&self, site: &Site<'_>) -> Result<Vec<DynamicObject>, AddonError> {
 ///         let mut map = ConfigMap::default();
 ///         map.metadata = ObjectMeta { name: Some("greeting".into()), namespace: Some("default".into()), ..Default::default() };
-///         map.data = Some([("hello".to_owned(), cluster.metadata.name.clone().unwrap_or_default())].into());
+///         map.data = Some([("hello".to_owned(), site.cluster_name())].into());
 ///         Ok(vec![object(&map)?])
 ///     }
 /// }
@@ -70,13 +69,9 @@ pub trait Addon: Send + Sync + 'static {
 
     /// The objects to deploy on this cluster. None at all is fine.
     ///
-    /// A pure function of its arguments: the same arguments must give the same objects, or the work is written for ever.
-    /// Called on each change of the cluster or the addon.
-    fn manifests(
-        &self,
-        cluster: &ManagedCluster,
-        addon: &ManagedClusterAddOn,
-    ) -> Result<Vec<DynamicObject>, AddonError>;
+    /// A pure function of its argument: the same site must give the same objects, or the work is written for ever. Called
+    /// once per change of the site; [`crate::Manager::trigger`] is for what else has changed.
+    fn manifests(&self, site: &Site<'_>) -> Result<Vec<DynamicObject>, AddonError>;
 
     /// What the agent gets on the hub; `None`: nothing. By default the usual user and groups, with no permissions.
     fn registration(&self, cluster: &ManagedCluster, addon: &ManagedClusterAddOn) -> Option<Registration> {
@@ -126,9 +121,15 @@ pub enum Removal {
 /// Settings of an addon.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Namespace of the agent on the managed cluster. `None`: what the `ManagedClusterAddOn` asks for
-    /// (`spec.installNamespace` of v1alpha1), or OCM's default.
+    /// Namespace of the agent on the managed cluster, unless an `AddOnDeploymentConfig` says `agentInstallNamespace`. `None`:
+    /// what the `ManagedClusterAddOn` asks for (`spec.installNamespace` of v1alpha1), or OCM's default.
     pub install_namespace: Option<String>,
+    /// The kinds of configuration that it reads. The manager must be allowed to list and watch them, and to patch the
+    /// status of its `ClusterManagementAddOn`.
+    ///
+    /// Unless that has the annotation `addon.open-cluster-management.io/lifecycle: self`, nothing is made for the addon
+    /// before OCM's addon-manager has settled its configurations.
+    pub configs: Vec<ConfigKind>,
     /// A finalizer on each `ManagedClusterAddOn`, which guards [`Addon::before_removal`]; such as `example.com/cleanup`.
     pub finalizer: Option<String>,
 }

@@ -16,16 +16,24 @@
 //! the version feature of `k8s-openapi`.
 pub mod addon;
 pub mod agent;
+mod config;
 mod csr;
 pub mod manager;
 pub mod process;
 mod rbac;
 mod registration;
 pub mod runtime;
+mod simple;
+mod site;
+mod template;
 mod work;
 
 use peering_api::compare;
 
 pub use addon::{Addon, AddonError, Options, Registration, Removal, object};
+pub use config::{ConfigKind, Configs, Settings, rewrite_image, spec_hash};
 pub use csr::{Signer, SignerError};
 pub use manager::{BuildError, Builder, Manager};
+pub use simple::Simple;
+pub use site::Site;
+pub use template::Templates;

@@ -98,7 +98,7 @@ fn judged<T>(shared: &Shared, key: &Key, csr: &CertificateSigningRequest, judge:
 /// Signs a request that was approved, by us or by hand.
 async fn sign(shared: &Shared, key: Key, name: String, request: &CertificateSigningRequest) -> Result<Outcome, Error> {
     let addon = shared.addons.get(&key.addon);
-    let Some(signer) = addon.and_then(|addon| addon.signer(&key.cluster, &request.spec.signer_name)) else {
+    let Some(signer) = addon.and_then(|ours| ours.addon.signer(&key.cluster, &request.spec.signer_name)) else {
         return Ok(Outcome::Done);
     };
     let serial = rand::random();

@@ -6,8 +6,9 @@ use peering_api::{
     ocm::{ManagedCluster, ManifestWork, names::condition},
 };
 
-use super::{Error, Key, Observed, Shared};
+use super::{Error, Key, Observed, Shared, render::render};
 use crate::{
+    config::{Configs, Resolution},
     registration::{is_guarded, is_owned},
     runtime::{
         Outcome,
@@ -27,7 +28,20 @@ pub(super) async fn reconcile(shared: Arc<Shared>, key: Key) -> Result<Outcome, 
     let Some(cluster) = observed.cluster.clone().filter(|_| is_due(&observed)) else {
         return Ok(Outcome::Done);
     };
-    let result = deploy(&shared, &key, &observed, &cluster).await;
+    let configs = match &observed.configs {
+        Resolution::Known(configs) => configs,
+        Resolution::Pending { told, .. } => {
+            // The works stay as they are until it is known what they are to be.
+            let wanted = told
+                .as_ref()
+                .map(|told| work::not_written(&key.cluster, &key.addon, told));
+            if let Some(wanted) = wanted.or_else(|| standing(&shared, &key)) {
+                tell(&shared, &key, &observed, wanted).await?;
+            }
+            return Ok(Outcome::Done);
+        }
+    };
+    let result = deploy(&shared, &key, &observed, &cluster, configs).await;
     let wanted = match &result {
         Ok(wanted) => wanted.clone(),
         Err(error) if error.lasts() => Some(work::not_written(&key.cluster, &key.addon, &error_chain(error))),
@@ -47,11 +61,11 @@ fn is_due(observed: &Observed) -> bool {
         .as_ref()
         .map(|status| status.conditions.as_slice())
         .unwrap_or_default();
-    let options = observed.addon.options();
+    let options = &observed.options;
     // Once deleted, it stays only as long as a hook needs the agent; then the work goes with the object.
     let needed = object.metadata.deletion_timestamp.is_none() || options.finalizer.is_some();
     is_owned(object)
-        && is_guarded(object, &options)
+        && is_guarded(object, options)
         && needed
         && conditions::is_true(conditions, condition::REGISTRATION_APPLIED)
 }
@@ -62,10 +76,11 @@ async fn deploy(
     key: &Key,
     observed: &Observed,
     cluster: &ManagedCluster,
+    configs: &Configs,
 ) -> Result<Option<Wanted>, Error> {
     let api = Api::<ManifestWork>::namespaced(shared.clients.request.clone(), &key.cluster);
     let existing = shared.works(key);
-    let manifests = observed.addon.manifests(cluster, &observed.object)?;
+    let manifests = render(&shared.memo, key, observed, cluster, configs)?;
     let plan = work::plan(&observed.object, &manifests, &existing)?;
     let mut works = vec![];
     for wanted in &plan.wanted {
@@ -86,6 +101,16 @@ async fn deploy(
     }
     // What is held back comes when the cluster has answered about the works that were written.
     Ok(work::all_applied(&works).filter(|said| !plan.held || said.status != Status::True))
+}
+
+/// What is to be said about the works as they are.
+fn standing(shared: &Shared, key: &Key) -> Option<Wanted> {
+    let works: Vec<_> = shared.works(key).into_values().map(Arc::unwrap_or_clone).collect();
+    if works.is_empty() {
+        None
+    } else {
+        work::all_applied(&works)
+    }
 }
 
 async fn tell(shared: &Shared, key: &Key, observed: &Observed, wanted: Wanted) -> Result<(), Error> {

@@ -31,7 +31,7 @@ pub(super) async fn reconcile(shared: Arc<Shared>, key: Key) -> Result<Outcome, 
     let Some(observed) = shared.observed(&key) else {
         return Ok(Outcome::Done);
     };
-    let Some(finalizer) = observed.addon.options().finalizer else {
+    let Some(finalizer) = observed.options.finalizer.clone() else {
         return Ok(Outcome::Done);
     };
     let object = &observed.object;
