@@ -1,20 +1,22 @@
 //! The programming model: what an addon says about itself. Everything here is asked often and must be quick and pure;
 //! only [`Addon::before_removal`] may talk to an API server.
-use std::{error::Error as StdError, sync::Arc};
+use std::{error::Error as StdError, sync::Arc, time::Duration};
 
 use futures::future::{BoxFuture, FutureExt};
 use peering_api::{
     k8s_openapi::api::rbac::v1::PolicyRule,
-    kube::core::DynamicObject,
+    kube::{ResourceExt, core::DynamicObject},
     ocm::{
         ManagedCluster, ManagedClusterAddOn,
         addon::v1beta1::{KUBE_CLIENT, KubeClientConfig, RegistrationConfig, Subject},
+        names::HOSTING_CLUSTER_ANNOTATION,
+        work::ManifestConfig,
     },
 };
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::{config::ConfigKind, csr::Signer, site::Site};
+use crate::{config::ConfigKind, csr::Signer, health::Health, site::Site};
 
 /// Why an addon cannot say what it wants.
 #[derive(Debug, Error)]
@@ -91,7 +93,14 @@ pub trait Addon: Send + Sync + 'static {
         None
     }
 
-    /// Settings which are the same for all clusters.
+    /// The cluster that the agent runs on if it is another one than its own; asked if [`Options::hosted`] is set. By default
+    /// what the annotation `addon.open-cluster-management.io/hosting-cluster-name` says.
+    fn hosting_cluster(&self, cluster: &ManagedCluster, addon: &ManagedClusterAddOn) -> Option<String> {
+        let _ = cluster;
+        addon.annotations().get(HOSTING_CLUSTER_ANNOTATION).cloned()
+    }
+
+    /// Settings which are the same for all clusters. Asked once.
     fn options(&self) -> Options {
         Options::default()
     }
@@ -119,7 +128,7 @@ pub enum Removal {
 }
 
 /// Settings of an addon.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Namespace of the agent on the managed cluster, unless an `AddOnDeploymentConfig` says `agentInstallNamespace`. `None`:
     /// what the `ManagedClusterAddOn` asks for (`spec.installNamespace` of v1alpha1), or OCM's default.
@@ -130,6 +139,17 @@ pub struct Options {
     /// Unless that has the annotation `addon.open-cluster-management.io/lifecycle: self`, nothing is made for the addon
     /// before OCM's addon-manager has settled its configurations.
     pub configs: Vec<ConfigKind>,
+    /// How its health is judged.
+    pub health: Health,
+    /// What is reported about its manifests, and how they are applied, besides what its health needs.
+    pub manifest_configs: Vec<ManifestConfig>,
+    /// Whether its agent can run on another cluster (hosted mode): manifests with the annotation
+    /// `addon.open-cluster-management.io/hosted-manifest-location: hosting` are deployed there then.
+    pub hosted: bool,
+    /// How long the hooks of an addon which is being deleted (Jobs and Pods with the annotation
+    /// `addon.open-cluster-management.io/addon-pre-delete`) are waited for; a failed one is run again meanwhile. `None`: until
+    /// they are done. The annotation `addon.open-cluster-management.io/skip-pre-delete: "true"` on the addon ends the wait.
+    pub hook_deadline: Option<Duration>,
     /// A finalizer on each `ManagedClusterAddOn`, which guards [`Addon::before_removal`]; such as `example.com/cleanup`.
     pub finalizer: Option<String>,
 }

@@ -3,6 +3,7 @@
 mod approval;
 mod configs;
 mod deploy;
+mod hooks;
 mod registration;
 mod removal;
 mod render;
@@ -16,7 +17,7 @@ use std::{
 };
 
 use peering_api::{
-    kube::{self, Api, Resource, ResourceExt},
+    kube::{self, Api, ResourceExt},
     ocm::{
         ManagedCluster, ManagedClusterAddOn, ManifestWork,
         names::{ADDON_NAME_LABEL, ADDON_NAMESPACE_LABEL},
@@ -33,8 +34,8 @@ use self::{
 use crate::{
     addon::{Addon, AddonError, Options},
     config::{self, Resolution},
-    runtime::{Clients, Outcome, Queue, RunOptions, WatchState, run},
-    work::{self, WorkError},
+    runtime::{Clients, Outcome, Queue, RunOptions, WatchState, run, write},
+    work::{self, Part, WorkError},
 };
 
 /// Reconciles that run at once, per controller: enough to keep an API server busy over a slow network.
@@ -356,12 +357,35 @@ impl Shared {
         seen.iter().filter_map(find).collect()
     }
 
-    /// The deploy works that are there.
-    fn works(&self, key: &Key) -> work::Existing {
+    /// The deploy works of one part that are there.
+    fn works(&self, key: &Key, part: &Part) -> work::Existing {
         let works = self.all_works(key).into_iter();
-        let ours = works.filter(|work| work.meta().namespace.as_ref() == Some(&key.cluster));
-        ours.filter_map(|work| Some((work::index(&key.addon, &work.name_any())?, work)))
+        let ours = works.filter(|work| work.metadata.namespace.as_ref() == Some(&part.cluster));
+        ours.filter_map(|work| Some((part.index(&work.name_any())?, work)))
             .collect()
+    }
+
+    fn cluster(&self, name: &str) -> Option<Arc<ManagedCluster>> {
+        self.watches.get()?.clusters.get(None, name)
+    }
+
+    /// Adds or removes a finalizer of an addon on a cluster.
+    async fn set_finalizer(
+        &self,
+        key: &Key,
+        object: &ManagedClusterAddOn,
+        finalizer: &str,
+        present: bool,
+    ) -> Result<(), Error> {
+        let verb = if present { "add" } else { "remove" };
+        let action = format!(
+            "{verb} finalizer {finalizer} of ManagedClusterAddOn {}/{}",
+            key.cluster, key.addon
+        );
+        write::finalizer(&self.addon_api(&key.cluster), object, finalizer, present)
+            .await
+            .map(drop)
+            .map_err(Error::request(action))
     }
 
     fn wait_for_change(&self, key: Key, request: String) {
@@ -382,6 +406,17 @@ struct Observed {
     configs: Resolution,
     object: Arc<ManagedClusterAddOn>,
     cluster: Option<Arc<ManagedCluster>>,
+}
+
+impl Observed {
+    /// The cluster that the agent runs on, if it is another one than its own.
+    fn hosting_cluster(&self, cluster: &ManagedCluster) -> Option<String> {
+        let host = self
+            .addon
+            .hosting_cluster(cluster, &self.object)
+            .filter(|_| self.options.hosted)?;
+        (!host.is_empty() && host != cluster.name_any()).then_some(host)
+    }
 }
 
 #[cfg(test)]

@@ -73,21 +73,23 @@ pub(super) fn render(
     observed: &Observed,
     cluster: &ManagedCluster,
     configs: &Configs,
+    host: Option<&str>,
 ) -> Result<Arc<Vec<DynamicObject>>, Error> {
     let (cluster, addon) = view(cluster, &observed.object);
-    let inputs = inputs(&cluster, &addon, configs);
+    let inputs = inputs(&cluster, &addon, configs, host);
     if let Some(manifests) = memo.get(key, &inputs) {
         return Ok(manifests);
     }
-    let site = Site::new(&cluster, &addon, configs, &observed.options)?;
+    let mut site = Site::new(&cluster, &addon, configs, &observed.options)?;
+    site.hosting_cluster = host.map(str::to_owned);
     let manifests = Arc::new(observed.addon.manifests(&site)?);
     memo.put(key, inputs, Arc::clone(&manifests));
     Ok(manifests)
 }
 
-fn inputs(cluster: &ManagedCluster, addon: &ManagedClusterAddOn, configs: &Configs) -> Inputs {
+fn inputs(cluster: &ManagedCluster, addon: &ManagedClusterAddOn, configs: &Configs, host: Option<&str>) -> Inputs {
     let configs: Vec<_> = configs.objects().map(|object| json!(object)).collect();
-    Sha256::digest(json!([cluster, addon, configs]).to_string()).into()
+    Sha256::digest(json!([cluster, addon, configs, host]).to_string()).into()
 }
 
 #[cfg(test)]
@@ -126,7 +128,7 @@ mod tests {
         let (memo, key) = (Memo::default(), Key::new("c1", "hello"));
         let none = Configs::default();
         let times = |observed: &Observed, cluster: &ManagedCluster, configs: &Configs| {
-            render(&memo, &key, observed, cluster, configs).unwrap();
+            render(&memo, &key, observed, cluster, configs, None).unwrap();
             count.load(Ordering::SeqCst)
         };
         assert_eq!(times(&observed, &cluster, &none), 1);

@@ -57,7 +57,10 @@ impl Watches {
             "managedclusters",
             Api::all(client()),
             watcher::Config::default(),
-            move |cluster: &ManagedCluster| on.touch_cluster(&cluster.name_any()),
+            move |cluster: &ManagedCluster| {
+                on.touch_cluster(&cluster.name_any());
+                on.touch_hosted(cluster);
+            },
         );
         let on = Arc::clone(shared);
         let works = watch(
@@ -301,6 +304,17 @@ impl Shared {
             let status = object.status.as_ref();
             !status.is_some_and(|status| conditions::is_true(&status.conditions, condition::CONFIGURED))
         });
+    }
+
+    /// Looks again at the addons whose agents run on this cluster.
+    fn touch_hosted(&self, host: &ManagedCluster) {
+        for (addon, ours) in self.addons.iter().filter(|(_, ours)| ours.options.hosted) {
+            self.touch_addons(addon, |object| {
+                let cluster = self.cluster(&object.namespace().unwrap_or_default());
+                let hosting = cluster.and_then(|cluster| ours.addon.hosting_cluster(&cluster, object));
+                hosting.is_some_and(|hosting| hosting == host.name_any())
+            });
+        }
     }
 
     fn touch_addons(&self, addon: &str, concerned: impl Fn(&ManagedClusterAddOn) -> bool) {

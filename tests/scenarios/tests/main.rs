@@ -6,6 +6,7 @@ mod drift;
 mod envelopes;
 mod faults;
 mod framework;
+mod framework_life;
 mod handover;
 mod hub;
 mod identity;
