@@ -10,7 +10,7 @@
 //!
 //! It behaves on the wire as the Go framework does (names, labels, owner references, conditions and their reasons), and
 //! works beside OCM's own addon-manager, which makes and owns the `ManagedClusterAddOn` objects. It speaks
-//! `addon.open-cluster-management.io/v1beta1`, which OCM serves since 1.2.
+//! `addon.open-cluster-management.io/v1beta1`, which OCM serves since 1.2, and converts at the edge for older hubs.
 //!
 //! `examples/helloworld.rs` is a whole addon. A binary installs a rustls crypto provider first thing in `main`, and chooses
 //! the version feature of `k8s-openapi`.
@@ -29,6 +29,7 @@ pub mod runtime;
 mod simple;
 mod site;
 mod template;
+mod versions;
 mod work;
 
 use peering_api::compare;
@@ -41,4 +42,5 @@ pub use manager::{BuildError, Builder, Manager};
 pub use simple::Simple;
 pub use site::Site;
 pub use template::Templates;
+pub use versions::AddonVersions;
 pub use work::Feedback;

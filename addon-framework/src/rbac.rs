@@ -13,7 +13,7 @@ use peering_api::{
 };
 use serde_json::Value;
 
-use crate::{compare, registration::kube_client_subject};
+use crate::{compare, registration::kube_client_subject, versions::SERVED_ANNOTATION};
 
 /// API group of roles and their subjects.
 const RBAC_GROUP: &str = "rbac.authorization.k8s.io";
@@ -26,8 +26,13 @@ pub fn name(addon: &str) -> String {
 /// The reference which removes an object with its addon. `controller` also makes the addon wait for it when it is deleted in
 /// the foreground; the API server then wants `update` on `managedclusteraddons/finalizers` where that is enforced.
 pub fn owner(addon: &ManagedClusterAddOn, controller: bool) -> OwnerReference {
+    // The garbage collector has to find the kind in the version that is named.
+    let api_version = match addon.annotations().get(SERVED_ANNOTATION) {
+        Some(version) => format!("{}/{version}", ManagedClusterAddOn::group(&())),
+        None => ManagedClusterAddOn::api_version(&()).into_owned(),
+    };
     OwnerReference {
-        api_version: ManagedClusterAddOn::api_version(&()).into_owned(),
+        api_version,
         kind: ManagedClusterAddOn::kind(&()).into_owned(),
         name: addon.name_any(),
         uid: addon.uid().unwrap_or_default(),
@@ -159,6 +164,22 @@ mod tests {
         ];
         assert_eq!(named, expected.map(|(kind, name)| (kind.to_owned(), name.to_owned())));
         assert_eq!(binding.role_ref.name, "open-cluster-management:hello:agent");
+    }
+
+    #[test]
+    fn an_owner_is_named_in_the_version_that_its_hub_serves() {
+        let mut addon = addon();
+        assert_eq!(
+            owner(&addon, true).api_version,
+            "addon.open-cluster-management.io/v1beta1"
+        );
+        addon
+            .annotations_mut()
+            .insert(SERVED_ANNOTATION.into(), "v1alpha1".into());
+        assert_eq!(
+            owner(&addon, true).api_version,
+            "addon.open-cluster-management.io/v1alpha1"
+        );
     }
 
     #[test]
