@@ -77,16 +77,18 @@ pub async fn left(s: &Scenario) -> Result<Vec<String>> {
     let peering = s.peerings().get_metadata_opt(&s.name).await?;
     left.extend(peering.map(|found| format!("Peering {:?}", found.metadata)));
     for side in [Side::East, Side::West] {
-        left.extend(found(&s.hub_of::<PeerLink>(side), own).await?);
-        left.extend(found(&s.hub_of::<PeerExport>(side), own).await?);
-        left.extend(found(&s.hub_of::<ManifestWork>(side), own).await?);
-        left.extend(found(&s.on::<Secret>(side), all).await?);
-        left.extend(found(&s.on::<ConfigMap>(side), all).await?);
-        left.extend(found(&s.on::<Role>(side), all).await?);
-        left.extend(found(&s.on::<RoleBinding>(side), all).await?);
+        let mut here = Vec::new();
+        here.extend(found(&s.hub_of::<PeerLink>(side), own).await?);
+        here.extend(found(&s.hub_of::<PeerExport>(side), own).await?);
+        here.extend(found(&s.hub_of::<ManifestWork>(side), own).await?);
+        here.extend(found(&s.on::<Secret>(side), all).await?);
+        here.extend(found(&s.on::<ConfigMap>(side), all).await?);
+        here.extend(found(&s.on::<Role>(side), all).await?);
+        here.extend(found(&s.on::<RoleBinding>(side), all).await?);
         let agents = || (s.client(side), AGENT_NAMESPACE);
-        left.extend(found(&Api::<Secret>::namespaced(agents().0, agents().1), own).await?);
-        left.extend(found(&Api::<ConfigMap>::namespaced(agents().0, agents().1), own).await?);
+        here.extend(found(&Api::<Secret>::namespaced(agents().0, agents().1), own).await?);
+        here.extend(found(&Api::<ConfigMap>::namespaced(agents().0, agents().1), own).await?);
+        left.extend(here.into_iter().map(|found| format!("{found}, {}", side.cluster())));
     }
     Ok(left)
 }
@@ -97,13 +99,17 @@ where
 {
     let kept = [SOURCE, CA_SOURCE, "kube-root-ca.crt"];
     let list = api.list_metadata(&ListParams::default()).await?.items;
-    let found = list
-        .iter()
-        .filter(|item| wanted(&item.metadata))
-        .map(ResourceExt::name_any);
+    let found = list.iter().filter(|item| wanted(&item.metadata));
     Ok(found
-        .filter(|name| !kept.contains(&name.as_str()))
-        .map(|name| format!("{} {name}", K::kind(&())))
+        .filter(|item| !kept.contains(&item.name_any().as_str()))
+        .map(|item| {
+            let (name, owners) = (item.name_any(), item.owner_references());
+            let owners: Vec<_> = owners
+                .iter()
+                .map(|owner| format!("{} {}", owner.kind, owner.name))
+                .collect();
+            format!("{} {name} of {owners:?}", K::kind(&()))
+        })
         .collect())
 }
 

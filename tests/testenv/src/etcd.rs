@@ -59,6 +59,7 @@ impl Etcd {
             ],
             env: None,
             log: log.to_owned(),
+            revive: false,
         };
         let process = register.spawn(&spec)?;
         let etcd = Self {

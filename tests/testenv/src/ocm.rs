@@ -205,6 +205,9 @@ pub async fn join(hub: &Cluster, spoke: &Cluster, name: &str, register: &Registe
             hub_kubeconfig.join("kubeconfig").display()
         ),
         "--status-sync-interval=5s".to_owned(),
+        // What a work has applied stays behind when the work is deleted before the agent has seen its own record of it, which
+        // happens around restarts of an API server. The agent makes up for that later; by default an hour later.
+        "--appliedmanifestwork-eviction-grace-period=30s".to_owned(),
     ]);
     spoke.spawn_program("work-agent", "work", &work)?;
     Ok(())

@@ -12,7 +12,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
         mpsc,
     },
     time::Duration,
@@ -23,6 +23,10 @@ use tokio::sync::watch;
 
 /// How many lines of a log an error carries.
 const TAIL: usize = 40;
+/// How often a child is started again ([`Spec::revive`]): one that cannot live at all must be noticed.
+const REVIVALS: u32 = 10;
+/// How long a child stays down before it is started again. A kubelet takes 10 s at first, and more each time.
+const DOWN: Duration = Duration::from_secs(1);
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -37,6 +41,9 @@ pub struct Spec {
     pub env: Option<BTreeMap<String, String>>,
     /// Where stdout and stderr are appended.
     pub log: PathBuf,
+    /// Whether it is started again when it ends by itself, as a kubelet does with a container. Components of Open Cluster
+    /// Management end themselves when they start while their API server is away.
+    pub revive: bool,
 }
 
 /// A running or ended child. Clones are handles of the same child.
@@ -45,9 +52,8 @@ pub struct Process(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    name: String,
-    pid: u32,
-    log: PathBuf,
+    spec: Spec,
+    pid: AtomicU32,
     /// Set before we end the child ourselves: its end is then no accident.
     ending: AtomicBool,
     /// Held while the child is reaped and while it is signalled, so that no signal hits a process id that was reused.
@@ -58,26 +64,11 @@ struct Inner {
 impl Process {
     /// Starts a child.
     pub fn spawn(spec: &Spec) -> Result<Self> {
-        let start = || -> Result<Child> {
-            let log = OpenOptions::new().create(true).append(true).open(&spec.log)?;
-            let mut command = Command::new(&spec.program);
-            command
-                .args(&spec.args)
-                .stdin(Stdio::null())
-                .stdout(log.try_clone()?)
-                .stderr(log);
-            if let Some(env) = &spec.env {
-                command.env_clear().envs(env);
-            }
-            die_with_parent(&mut command);
-            fork(command)
-        };
-        let child = start().with_context(|| format!("start {} ({})", spec.name, spec.program.display()))?;
+        let child = start(spec)?;
         let (sender, exit) = watch::channel(None);
         let process = Self(Arc::new(Inner {
-            name: spec.name.clone(),
-            pid: child.id(),
-            log: spec.log.clone(),
+            spec: spec.clone(),
+            pid: AtomicU32::new(child.id()),
             ending: AtomicBool::new(false),
             reaped: Mutex::new(false),
             exit,
@@ -85,7 +76,7 @@ impl Process {
         let waiting = process.clone();
         std::thread::Builder::new()
             .name(format!("wait-{}", child.id()))
-            .spawn(move || waiting.reap(child, &sender))
+            .spawn(move || waiting.attend(child, &sender))
             .context("start a waiting thread")?;
         Ok(process)
     }
@@ -93,19 +84,19 @@ impl Process {
     /// The name it was started under.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.0.name
+        &self.0.spec.name
     }
 
-    /// The process id.
+    /// The process id, which is another one after it was started again.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.0.pid
+        self.0.pid.load(Ordering::SeqCst)
     }
 
     /// The file with its output.
     #[must_use]
     pub fn log_path(&self) -> &Path {
-        &self.0.log
+        &self.0.spec.log
     }
 
     /// How it ended, if it has.
@@ -121,7 +112,7 @@ impl Process {
             .wait_for(Option::is_some)
             .await
             .context("the waiting thread is gone")?;
-        status.ok_or_else(|| anyhow!("{} ended without a status", self.0.name))
+        status.ok_or_else(|| anyhow!("{} ended without a status", self.0.spec.name))
     }
 
     /// Sends a signal to the process alone, as `kill` does. Does nothing after its end.
@@ -150,7 +141,7 @@ impl Process {
     /// The resident memory in bytes, while it runs.
     #[must_use]
     pub fn resident_bytes(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.pid)).ok()?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         line.trim()
             .strip_suffix("kB")?
@@ -163,7 +154,7 @@ impl Process {
     /// The end of its log.
     #[must_use]
     pub fn log_tail(&self) -> String {
-        crate::files::tail(&self.0.log, TAIL)
+        crate::files::tail(&self.0.spec.log, TAIL)
     }
 
     /// An error when it has ended and we did not end it.
@@ -172,8 +163,8 @@ impl Process {
             Some(status) if !self.0.ending.load(Ordering::SeqCst) => {
                 bail!(
                     "{} ended ({status}); the end of {}:\n{}",
-                    self.0.name,
-                    self.0.log.display(),
+                    self.0.spec.name,
+                    self.0.spec.log.display(),
                     self.log_tail()
                 )
             }
@@ -183,7 +174,7 @@ impl Process {
 
     fn send(&self, signal: i32, group: bool) {
         let reaped = self.0.reaped.lock().unwrap_or_else(PoisonError::into_inner);
-        let Ok(pid) = libc::pid_t::try_from(self.0.pid) else {
+        let Ok(pid) = libc::pid_t::try_from(self.pid()) else {
             return;
         };
         if !*reaped {
@@ -192,8 +183,43 @@ impl Process {
         }
     }
 
+    /// Waits for the end of the child, and of those that are started in its place.
+    fn attend(&self, mut child: Child, exit: &watch::Sender<Option<ExitStatus>>) {
+        let mut revivals = 0;
+        loop {
+            let status = self.reap(child);
+            if !self.0.spec.revive || revivals == REVIVALS || self.0.ending.load(Ordering::SeqCst) {
+                exit.send_replace(Some(status));
+                return;
+            }
+            revivals += 1;
+            std::thread::sleep(DOWN);
+            match self.start_again() {
+                Some(started) => child = started,
+                None => {
+                    exit.send_replace(Some(status));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Starts another child in place of one that was reaped. Nothing when it was ended by us meanwhile, or cannot be
+    /// started.
+    fn start_again(&self) -> Option<Child> {
+        // Whoever ends it says so before it takes this lock, so either is seen: the wish, or the new child.
+        let mut reaped = self.0.reaped.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.0.ending.load(Ordering::SeqCst) {
+            return None;
+        }
+        let child = start(&self.0.spec).ok()?;
+        self.0.pid.store(child.id(), Ordering::SeqCst);
+        *reaped = false;
+        Some(child)
+    }
+
     /// Waits for the end of the child, takes the rest of its group along and only then lets go of its id.
-    fn reap(&self, mut child: Child, exit: &watch::Sender<Option<ExitStatus>>) {
+    fn reap(&self, mut child: Child) -> ExitStatus {
         loop {
             // SAFETY: zeroed is a valid siginfo_t, and waitid only writes into it.
             let result = unsafe {
@@ -208,8 +234,27 @@ impl Process {
         let mut reaped = self.0.reaped.lock().unwrap_or_else(PoisonError::into_inner);
         let status = child.wait().unwrap_or_else(|_| ExitStatus::from_raw(-1));
         *reaped = true;
-        exit.send_replace(Some(status));
+        status
     }
+}
+
+/// Starts a child with its output going to its log.
+fn start(spec: &Spec) -> Result<Child> {
+    let start = || -> Result<Child> {
+        let log = OpenOptions::new().create(true).append(true).open(&spec.log)?;
+        let mut command = Command::new(&spec.program);
+        command
+            .args(&spec.args)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        if let Some(env) = &spec.env {
+            command.env_clear().envs(env);
+        }
+        die_with_parent(&mut command);
+        fork(command)
+    };
+    start().with_context(|| format!("start {} ({})", spec.name, spec.program.display()))
 }
 
 /// Makes a command start in a group of its own and be killed when its parent dies.

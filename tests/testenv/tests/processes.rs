@@ -26,6 +26,7 @@ fn shell(script: &str, log: &Path) -> Spec {
         args: vec!["-c".to_owned(), script.to_owned()],
         env: None,
         log: log.to_owned(),
+        revive: false,
     }
 }
 
@@ -86,6 +87,32 @@ async fn a_child_that_dies_is_reported_with_the_end_of_its_log() -> Result<()> {
         "{error}"
     );
     Ok(())
+}
+
+#[tokio::test]
+async fn a_child_that_is_revived_lives_on_until_it_is_ended() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let (register, log) = (Register::default(), directory.path().join("log"));
+    let fifo = directory.path().join("fifo");
+    ensure!(std::process::Command::new("mkfifo").arg(&fifo).status()?.success());
+    let spec = Spec {
+        revive: true,
+        ..shell(&format!("echo born; read line < {}", fifo.display()), &log)
+    };
+    let process = register.spawn(&spec)?;
+    let born = |times: usize| {
+        let log = &log;
+        async move { Ok((std::fs::read_to_string(log)?.lines().count() == times).then_some(())) }
+    };
+    wait::until("the first life", SOON, || born(1)).await?;
+    let first = process.pid();
+    process.signal(libc::SIGKILL);
+    wait::until("the second life", SOON, || born(2)).await?;
+    ensure!(process.pid() != first && process.exited().is_none());
+    register.check()?;
+    process.kill().await?;
+    ensure!(process.exited().is_some(), "it lives on");
+    register.check()
 }
 
 #[tokio::test]

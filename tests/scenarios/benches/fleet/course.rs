@@ -8,7 +8,9 @@ use std::{
 use anyhow::{Result, anyhow};
 use tokio::sync::Notify;
 
-use crate::{fleet::Source, lock};
+use scenarios::bench::lock;
+
+use crate::fleet::Source;
 
 /// How long changes may take until all have been reported on.
 const DEADLINE: Duration = Duration::from_mins(5);

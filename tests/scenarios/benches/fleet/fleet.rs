@@ -14,6 +14,7 @@ use peering_api::{
     ocm::{ManagedCluster, ManagedClusterAddOn},
     peering::{Peering, condition, reasons},
 };
+use scenarios::bench::agents::Agents;
 use serde_json::json;
 use testenv::Env;
 use tokio_util::{
@@ -21,7 +22,7 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use crate::agents::Agents;
+use crate::numbers::Numbers;
 
 /// What every mesh exchanges: one sealed Secret a cluster, as in `manifests/profiles/storage-peering-basic.yaml`.
 const PROFILE: &str = r"
@@ -150,7 +151,7 @@ impl<'a> Fleet<'a> {
     }
 
     /// Installs the addon on the clusters of some meshes. Returns how long it took until all agents had published their keys.
-    pub async fn install(&self, meshes: Range<u32>, agents: &Agents) -> Result<Duration> {
+    pub async fn install(&self, meshes: Range<u32>, agents: &Agents<Numbers>) -> Result<Duration> {
         let clusters = self.names(meshes);
         let start = Instant::now();
         each(&clusters, |cluster| {

@@ -1,37 +1,34 @@
 //! A fleet on one hub: meshes of clusters, changes of their sources, a restart of the manager. Prints figures, asserts nothing.
 //!
 //! Real are the hub's API server, OCM's controllers on it and our manager, which runs as a process. There are no managed
-//! clusters: this process plays the agents of all of them ([`agents`]), on the runtime of the real ones and with the real
+//! clusters: this process plays the agents of all of them ([`scenarios::bench::agents`]), on the runtime of the real ones and with the real
 //! exchange code, but on secrets of its own instead of a cluster's.
 //!
 //! Next to the product runs the *floor* ([`floor`]): a bare loop which makes the same writes, of the same shape and size, in
 //! the same order, each set off by a watch event. It takes the places of both the manager and the agents. Product and floor
 //! take turns, so that both have the same of whatever else the machine does.
-mod agents;
 mod course;
 mod fleet;
 mod floor;
+mod numbers;
 mod report;
 mod steps;
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use addon_framework::{process, runtime::clients};
 use anyhow::{Context, Result, ensure};
 use scenarios::{
-    bench::{machine, setting},
+    bench::{agents::Agents, machine, setting},
     world::{self, MANAGER_NAMESPACE, SOON},
 };
 use testenv::{Env, Options};
 
 use crate::{
-    agents::Agents,
     course::Way,
     fleet::{Fleet, Source},
     floor::Floor,
+    numbers::Numbers,
     report::{Report, Restart},
     steps::{Grown, Steps},
 };
@@ -104,7 +101,7 @@ async fn main() -> Result<()> {
 async fn measure(env: &Env, settings: &Settings) -> Result<Report> {
     let clients = clients(env.hub().config().await?)?;
     let fleet = Fleet::start(env, &clients, settings.size).await?;
-    let agents = Agents::start(&clients).await?;
+    let agents = Agents::start(&clients, Arc::<Numbers>::default()).await;
     let mut steps = Steps::new(env, world::install_hub(env).await?);
     steps.idle("the manager has started").await?;
 
@@ -144,7 +141,7 @@ async fn measure(env: &Env, settings: &Settings) -> Result<Report> {
 /// All rounds of changes, product and floor in turns. A first round of each is not counted.
 async fn change(
     steps: &Steps<'_>,
-    agents: &Agents,
+    agents: &Agents<Numbers>,
     floor: &Floor,
     sources: &[Source],
     report: &mut Report,
@@ -217,9 +214,4 @@ async fn restart(env: &Env, steps: &mut Steps<'_>) -> Result<Restart> {
         own,
         requests: after.since(&counted),
     })
-}
-
-/// A poisoned lock is taken as it is: maps of plain values are never left half changed.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

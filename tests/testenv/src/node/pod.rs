@@ -260,6 +260,8 @@ impl Pod {
             args: prepared.args.clone(),
             env: Some(prepared.env.clone()),
             log: self.context.log_path(&self.plan.namespace, &self.plan.deployment),
+            // The pod starts it again itself, with what a new container gets.
+            revive: false,
         })?;
         self.state.send_replace(PodState {
             process: Some(RunningProcess {

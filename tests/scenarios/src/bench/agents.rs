@@ -1,5 +1,6 @@
-//! The agents of all clusters, simulated: what they read on the hub and write to it, sealing and opening included. In place
-//! of a cluster's Secret they hand over a number, and what they have opened they keep to themselves.
+//! The agents of all clusters, simulated: what they read on the hub and write to it, sealing and opening included. What they
+//! hand over, and what becomes of what they have opened, a benchmark decides ([`Play`]). They prove nothing: every probe of a
+//! link has succeeded as soon as its content has arrived.
 //!
 //! One watch per kind for all of them, and one pool of tasks: an agent is what is known under the name of its cluster.
 use std::{
@@ -19,7 +20,7 @@ use exchange::{
     content::{Content, ContentError},
     envelope::{self, EnvelopeError},
     key::{KeyError, KeyPair, PublicKey},
-    revision,
+    revision, state,
 };
 use jiff::Timestamp;
 use kube::{Api, ResourceExt, runtime::watcher};
@@ -39,11 +40,7 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use crate::{
-    course::{Course, Way},
-    fleet::Source,
-    lock,
-};
+use super::lock;
 
 /// Field manager of the agents (`addon-agent/src/spoke/write.rs`).
 const MANAGER: &str = "token-exchange-agent";
@@ -51,11 +48,6 @@ const MANAGER: &str = "token-exchange-agent";
 const CONCURRENCY: usize = 64;
 /// How long a write may take.
 const DEADLINE: Duration = Duration::from_mins(1);
-/// The key of a source.
-const KEY: &str = "token";
-/// The length of its value: that of a Ceph bootstrap token.
-const LENGTH: usize = 256;
-
 /// Namespace and name.
 type Place = (String, String);
 
@@ -79,13 +71,24 @@ enum AgentError {
     Status(#[from] kube::Error),
 }
 
+/// What the clusters hold, and what becomes of what they are sent.
+pub trait Play: Send + Sync + 'static {
+    /// What the source of an export holds. Nothing is published as long as it holds nothing.
+    fn content(&self, export: &PeerExport) -> Option<Content>;
+    /// The destination of a link has opened something new.
+    fn arrived(&self, link: &PeerLink, content: &Content);
+    /// The destination of a link has written its status.
+    fn reported(&self, link: &PeerLink, content: &Content);
+}
+
 /// All agents.
-pub struct Agents {
-    shared: Arc<Shared>,
+pub struct Agents<P> {
+    shared: Arc<Shared<P>>,
     _stop: DropGuard,
 }
 
-struct Shared {
+struct Shared<P> {
+    play: Arc<P>,
     client: kube::Client,
     members: Watch<PeerMember>,
     exports: Watch<PeerExport>,
@@ -108,8 +111,6 @@ struct Queues {
 struct Memory {
     /// By cluster.
     keys: Mutex<HashMap<String, Arc<KeyPair>>>,
-    /// What the sources hold, by cluster; 0 in the beginning.
-    numbers: Mutex<HashMap<String, u32>>,
     /// What was last written to an export.
     published: Mutex<HashMap<Place, PeerExportStatus>>,
     /// Where the link of an id is.
@@ -118,7 +119,6 @@ struct Memory {
     envelopes: Mutex<HashMap<String, String>>,
     /// The revision that a link's agent has reported.
     applied: Mutex<HashMap<String, i64>>,
-    course: Course,
 }
 
 impl Memory {
@@ -132,8 +132,12 @@ impl Memory {
     /// Takes what a work brings out of it; returns the links for which it is something new.
     fn unpack(&self, work: &ManifestWork) -> Vec<String> {
         let manifests = work.spec.workload.manifests.iter();
-        let carriers = manifests.filter(|manifest| manifest["kind"] == "Secret");
-        let data = carriers.filter_map(|carrier| carrier["data"].as_object()).flatten();
+        let data = manifests.filter_map(|carrier| match carrier["kind"].as_str() {
+            Some("Secret") => carrier["data"].as_object(),
+            Some("ConfigMap") => carrier["binaryData"].as_object(),
+            _ => None,
+        });
+        let data = data.flatten();
         let mut envelopes = lock(&self.envelopes);
         let mut new = Vec::new();
         for (link, envelope) in data.filter_map(|(link, envelope)| Some((link, envelope.as_str()?))) {
@@ -146,12 +150,12 @@ impl Memory {
     }
 }
 
-impl Agents {
+impl<P: Play> Agents<P> {
     /// Starts all agents there will ever be.
-    pub async fn start(clients: &Clients) -> Result<Self> {
+    pub async fn start(clients: &Clients, play: Arc<P>) -> Self {
         let (tasks, token) = (TaskTracker::new(), CancellationToken::new());
         let (queues, memory) = (Queues::default(), Arc::<Memory>::default());
-        let shared = Arc::new(Shared::watch(clients, &tasks, &token, queues, memory));
+        let shared = Arc::new(Shared::watch(play, clients, &tasks, &token, queues, memory));
         shared.ready().await;
         let options = |name| RunOptions {
             name,
@@ -168,10 +172,15 @@ impl Agents {
         let of = shared.clone();
         let deliver = move |link| of.clone().deliver(link);
         tasks.spawn(run(queues.links.clone(), options("links"), token.clone(), deliver));
-        Ok(Self {
+        Self {
             shared,
             _stop: token.drop_guard(),
-        })
+        }
+    }
+
+    /// What they play.
+    pub fn play(&self) -> &P {
+        &self.shared.play
     }
 
     /// Whether the agent of a cluster has published its key.
@@ -182,25 +191,17 @@ impl Agents {
             status.is_some_and(|status| status.public_key.is_some())
         })
     }
-}
 
-impl Way for Agents {
-    fn change(&self, source: &Source, number: u32) {
-        self.course().begin(source, number);
-        lock(&self.shared.memory.numbers).insert(source.cluster.clone(), number);
-        self.shared
-            .queues
-            .exports
-            .add((source.cluster.clone(), source.export.clone()));
-    }
-
-    fn course(&self) -> &Course {
-        &self.shared.memory.course
+    /// The source of an export holds something else.
+    pub fn changed(&self, cluster: &str, export: &str) {
+        let at = (cluster.to_owned(), export.to_owned());
+        self.shared.queues.exports.add(at);
     }
 }
 
-impl Shared {
+impl<P: Play> Shared<P> {
     fn watch(
+        play: Arc<P>,
         clients: &Clients,
         tasks: &TaskTracker,
         token: &CancellationToken,
@@ -253,6 +254,7 @@ impl Shared {
                     }
                 },
             ),
+            play,
             client: clients.request.clone(),
             queues,
             memory,
@@ -305,8 +307,10 @@ impl Shared {
             return Ok(Outcome::Done);
         };
         let before = lock(&self.memory.published).get(&at).cloned().unwrap_or_default();
-        let number = lock(&self.memory.numbers).get(&at.0).copied().unwrap_or_default();
-        let wanted = sealed(&export, &before, number, &self.memory.key(&at.0))?;
+        let Some(content) = self.play.content(&export) else {
+            return Ok(Outcome::Done);
+        };
+        let wanted = sealed(&export, &before, &content, &self.memory.key(&at.0))?;
         if wanted == before {
             return Ok(Outcome::Done);
         }
@@ -324,61 +328,54 @@ impl Shared {
         let (Some(link), Some(envelope)) = (link, envelope) else {
             return Ok(Outcome::Done);
         };
-        let Some(sender) = &link.spec.from.public_key else {
-            return Ok(Outcome::Done);
-        };
         let cluster = link.namespace().unwrap_or_default();
-        let (sender, bytes) = (PublicKey::from_base64(sender)?, BASE64_STANDARD.decode(envelope)?);
-        let opened = envelope::open(&bytes, &id, &sender, &self.memory.key(&cluster))?;
+        let bytes = BASE64_STANDARD.decode(envelope)?;
+        let opened = if link.spec.confidential {
+            let Some(sender) = &link.spec.from.public_key else {
+                return Ok(Outcome::Done);
+            };
+            envelope::open(
+                &bytes,
+                &id,
+                &PublicKey::from_base64(sender)?,
+                &self.memory.key(&cluster),
+            )?
+        } else {
+            envelope::open_plain(&bytes)?
+        };
         let known = lock(&self.memory.applied).get(&id).copied();
         if known >= Some(opened.revision) {
             return Ok(Outcome::Done);
         }
-        let (source, number) = (
-            &link.spec.from.cluster,
-            number(&Content::decode(opened.content.expose())?),
-        );
-        if let Some(number) = number {
-            self.memory.course.arrived(source, number, &id);
-        }
+        let content = Content::decode(opened.content.expose())?;
+        self.play.arrived(&link, &content);
         let status = delivered(&link, opened.revision, opened.hash);
         let api = Api::<PeerLink>::namespaced(self.client.clone(), &cluster);
         apply_status(&api, link.as_ref(), MANAGER, &body(&status)).await?;
         lock(&self.memory.applied).insert(id, opened.revision);
-        if let Some(number) = number {
-            self.memory.course.reported(source, number);
-        }
+        self.play.reported(&link, &content);
         Ok(Outcome::Done)
     }
-}
-
-/// The content of a source. All have the same length.
-fn content(number: u32) -> Content {
-    let value = format!("{number:0>LENGTH$}").into_bytes();
-    Content {
-        type_: Some("Opaque".to_owned()),
-        data: [(KEY.to_owned(), value.into())].into(),
-    }
-}
-
-/// The number that [`content`] was made of.
-fn number(content: &Content) -> Option<u32> {
-    std::str::from_utf8(content.data.get(KEY)?.expose()).ok()?.parse().ok()
 }
 
 /// What an agent says of an export (`addon-agent/src/decide/export.rs`).
 fn sealed(
     export: &PeerExport,
     before: &PeerExportStatus,
-    number: u32,
+    content: &Content,
     keys: &KeyPair,
 ) -> Result<PeerExportStatus, AgentError> {
-    let (now, content) = (Timestamp::now(), content(number).encode());
+    let (now, content) = (Timestamp::now(), content.encode());
     let hash = keys.content_hash(content.expose());
     let kept = before.revision.filter(|_| before.content_hash.as_ref() == Some(&hash));
     let revision = kept.unwrap_or_else(|| revision::next(before.revision, now));
+    let public = || envelope::plain(revision, &hash, &content).map(|plain| BASE64_STANDARD.encode(plain));
+    let public_envelope = (!export.spec.confidential).then(public).transpose()?;
     let mut envelopes = Vec::new();
     for Recipient { link, public_key, .. } in &export.spec.recipients {
+        if !export.spec.confidential {
+            break;
+        }
         let Some(key) = public_key.as_deref().map(PublicKey::from_base64).transpose()? else {
             continue;
         };
@@ -396,15 +393,11 @@ fn sealed(
         });
     }
     let published = reasons::SourceReady::Published.as_str();
-    let ready = Wanted::new(
-        reasons::SOURCE_READY,
-        true,
-        published,
-        "Secret fleet/source is handed over",
-    );
+    let ready = Wanted::new(reasons::SOURCE_READY, true, published, "Secret source is handed over");
     Ok(PeerExportStatus {
         revision: Some(revision),
         content_hash: Some(hash),
+        public_envelope,
         envelopes,
         conditions: vec![merge(&before.conditions, &ready.at(export.metadata.generation), now)],
         ..PeerExportStatus::default()
@@ -421,17 +414,20 @@ fn delivered(link: &PeerLink, revision: i64, hash: String) -> PeerLinkStatus {
         target.namespace.as_deref().unwrap_or_default(),
         target.name
     );
-    let reason = reasons::Delivered::Delivered.as_str();
-    let said = Wanted::new(reasons::DELIVERED, true, reason, message).at(link.metadata.generation);
-    let known = condition(&before.conditions, reasons::DELIVERED);
-    PeerLinkStatus {
-        applied_revision: Some(revision),
-        applied_hash: Some(hash),
-        conditions: vec![merge(
+    let say = |type_: &'static str| {
+        // A condition that is true has its own name as its reason, in all lists of reasons.
+        let said = Wanted::new(type_, true, type_, message.clone()).at(link.metadata.generation);
+        let known = condition(&before.conditions, type_);
+        merge(
             known.map(std::slice::from_ref).unwrap_or_default(),
             &said,
             Timestamp::now(),
-        )],
+        )
+    };
+    PeerLinkStatus {
+        applied_revision: Some(revision),
+        applied_hash: Some(hash),
+        conditions: state::required(&link.spec).into_iter().map(say).collect(),
         ..PeerLinkStatus::default()
     }
 }
