@@ -16,7 +16,12 @@ use peering_api::{
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::{config::ConfigKind, csr::Signer, health::Health, site::Site};
+use crate::{
+    config::ConfigKind,
+    csr::{Signer, SigningCa},
+    health::Health,
+    site::Site,
+};
 
 /// Why an addon cannot say what it wants.
 #[derive(Debug, Error)]
@@ -84,7 +89,7 @@ pub trait Addon: Send + Sync + 'static {
         ))
     }
 
-    /// The CA that signs for a signer of this addon's own: one that [`Addon::registration`] names as `customSigner`, with a
+    /// The CA that signs for a signer of this addon's own, if it is not in [`Options::signing_cas`]: one that [`Addon::registration`] names as `customSigner`, with a
     /// subject. `None`: somebody else signs.
     ///
     /// Asked for each request, so a renewed CA is used from the next request on; certificates by the old one stay valid.
@@ -143,6 +148,8 @@ pub struct Options {
     pub health: Health,
     /// What is reported about its manifests, and how they are applied, besides what its health needs.
     pub manifest_configs: Vec<ManifestConfig>,
+    /// Signers of its own whose CAs are in Secrets on the hub; for others there is [`Addon::signer`].
+    pub signing_cas: Vec<SigningCa>,
     /// Whether its agent can run on another cluster (hosted mode): manifests with the annotation
     /// `addon.open-cluster-management.io/hosted-manifest-location: hosting` are deployed there then.
     pub hosted: bool,

@@ -36,7 +36,7 @@ use peering_api::compare;
 
 pub use addon::{Addon, AddonError, Options, Registration, Removal, object};
 pub use config::{ConfigKind, Configs, Settings, rewrite_image, spec_hash};
-pub use csr::{Signer, SignerError};
+pub use csr::{Signer, SignerError, SigningCa};
 pub use health::{Health, Probe, Probes};
 pub use manager::{BuildError, Builder, Manager};
 pub use simple::Simple;

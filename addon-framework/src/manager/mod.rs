@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use peering_api::{
     kube::{self, Api, ResourceExt},
     ocm::{
@@ -200,6 +201,16 @@ impl Manager {
         let key = Key::new(cluster, addon);
         self.shared.memo.forget(&key);
         self.shared.touch(&key);
+    }
+
+    /// The CAs that servers have to trust to accept the certificates of a signer in [`Options::signing_cas`], as PEM: the one
+    /// that signs now, those in `ca.crt` of its Secret, and those before that this manager has seen, as long as they are valid.
+    #[must_use]
+    pub fn trusted_cas(&self, addon: &str, signer: &str) -> String {
+        let watches = self.shared.watches.get();
+        watches
+            .map(|watches| watches.trusted_cas(addon, signer, Timestamp::now()))
+            .unwrap_or_default()
     }
 
     /// What the watches are doing, by name; empty until [`Manager::run`]. Ready to work when all have been `Synced`.

@@ -2,10 +2,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures::future::join_all;
+use jiff::Timestamp;
 use kube_runtime::watcher;
 use peering_api::{
     k8s_openapi::api::{
         certificates::v1::CertificateSigningRequest,
+        core::v1::Secret,
         rbac::v1::{Role, RoleBinding},
     },
     kube::{Api, ResourceExt, core::DynamicObject},
@@ -20,7 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{Key, Shared};
 use crate::{
     config::{ConfigKind, Found},
-    csr,
+    csr::{self, Rotation, Signer, SigningCa},
     runtime::{Watch, WatchState, conditions, watch, watch_with},
 };
 
@@ -35,6 +37,15 @@ pub(super) struct Watches {
     /// All addons of the hub; watched only if one of ours reads configurations.
     definitions: Option<Watch<ClusterManagementAddOn>>,
     configs: BTreeMap<ConfigKind, Watch<DynamicObject>>,
+    /// By addon and signer.
+    cas: BTreeMap<(String, String), Ca>,
+}
+
+/// The CA of a signer, in a Secret.
+struct Ca {
+    place: SigningCa,
+    watch: Watch<Secret>,
+    rotation: Rotation,
 }
 
 impl Watches {
@@ -128,6 +139,7 @@ impl Watches {
             bindings,
             requests,
             configs: configs.collect(),
+            cas: Self::cas(shared, tasks, token),
             definitions: (!kinds.is_empty()).then(|| Self::definitions(shared, tasks, token)),
         }
     }
@@ -175,6 +187,49 @@ impl Watches {
             watcher::Config::default(),
             touch,
         )
+    }
+
+    fn cas(shared: &Arc<Shared>, tasks: &TaskTracker, token: &CancellationToken) -> BTreeMap<(String, String), Ca> {
+        let mut cas = BTreeMap::new();
+        for (addon, ours) in &shared.addons {
+            for place in &ours.options.signing_cas {
+                let (on, named) = (Arc::clone(shared), addon.clone());
+                let api = Api::namespaced(shared.clients.watch.clone(), &place.namespace);
+                let config = watcher::Config::default().fields(&format!("metadata.name={}", place.secret));
+                let touch = move |_: &Secret| on.touch_addons(&named, |_| true);
+                let ca = Ca {
+                    place: place.clone(),
+                    watch: watch(tasks, token, "signing-ca", api, config, touch),
+                    rotation: Rotation::default(),
+                };
+                cas.insert((addon.clone(), place.signer.clone()), ca);
+            }
+        }
+        cas
+    }
+
+    fn ca(&self, addon: &str, signer: &str) -> Option<&Ca> {
+        self.cas.get(&(addon.to_owned(), signer.to_owned()))
+    }
+
+    /// Whether the CA of this signer is in a Secret.
+    pub(super) fn has_ca(&self, addon: &str, signer: &str) -> bool {
+        self.ca(addon, signer).is_some()
+    }
+
+    /// The CA which signs for this signer now.
+    pub(super) fn signer(&self, addon: &str, signer: &str) -> Option<Arc<Signer>> {
+        let ca = self.ca(addon, signer)?;
+        let secret = ca.watch.get(Some(&ca.place.namespace), &ca.place.secret);
+        ca.rotation.signer(secret.as_deref(), ca.place.lifetime)
+    }
+
+    /// The CAs to be trusted for this signer, as PEM.
+    pub(super) fn trusted_cas(&self, addon: &str, signer: &str, now: Timestamp) -> String {
+        // What is new has to be read before it is trusted.
+        let _ = self.signer(addon, signer);
+        let ca = self.ca(addon, signer);
+        ca.map(|ca| ca.rotation.trusted(now)).unwrap_or_default()
     }
 
     /// The addon as it is defined for the hub.
@@ -251,10 +306,15 @@ impl Watches {
             .configs
             .iter()
             .map(|(kind, watch)| (kind.resource.clone(), watch.state()));
+        let cas = self
+            .cas
+            .values()
+            .map(|ca| (format!("secrets/{}", ca.place.secret), ca.watch.state()));
         addons
             .chain(others.map(|(name, state)| (name.to_owned(), state)))
             .chain(definitions)
             .chain(configs)
+            .chain(cas)
             .collect()
     }
 }
