@@ -15,7 +15,7 @@ use peering_api::{
     ocm::{ManagedCluster, ManagedClusterAddOn, ManifestWork},
     peering::condition,
 };
-use scenarios::{Scenario, Side};
+use scenarios::{Scenario, Side, world::AGENT_NAMESPACE};
 use serde_json::json;
 
 const ADDON: &str = "helloworld";
@@ -222,4 +222,73 @@ async fn rolled_out(s: &Scenario, side: Side, before: &BTreeSet<String>) -> Resu
         .map(|applied| applied.spec_hash)
         .filter(|hash| !hash.is_empty() && !before.contains(hash));
     Ok(hash.filter(|_| reference.last_observed_generation.is_some()))
+}
+
+/// The product's own agents: a configuration of one cluster's addon reaches its Deployment, and the agent goes on working.
+#[tokio::test]
+async fn our_own_agents_follow_their_configuration() -> Result<()> {
+    const OURS: &str = peering_api::names::ADDON;
+    let s = Scenario::alone("framework-own").await?;
+    let side = Side::West;
+    let config = "
+apiVersion: addon.open-cluster-management.io/v1beta1
+kind: AddOnDeploymentConfig
+metadata: {name: tokenexchange, namespace: multicluster-orchestrator}
+spec:
+  agentInstallNamespace: ''
+  nodePlacement: {tolerations: [{key: infra, operator: Exists}]}
+  proxyConfig: {noProxy: .svc}
+  resourceRequirements:
+  - containerID: deployments:token-exchange-agent:agent
+    resources: {limits: {memory: 200Mi}}
+";
+    s.world.env.hub().apply_text(config).await?;
+    let addons = s.hub_of::<ManagedClusterAddOn>(side);
+    let reference = json!([{"group": "addon.open-cluster-management.io", "resource": "addondeploymentconfigs",
+        "namespace": "multicluster-orchestrator", "name": "tokenexchange"}]);
+    let configure = async |configs: serde_json::Value| {
+        let patch = Patch::Merge(json!({"spec": {"configs": configs}}));
+        addons.patch(OURS, &PatchParams::default(), &patch).await
+    };
+    let deployments: Api<Deployment> = Api::namespaced(s.client(side), AGENT_NAMESPACE);
+    let until = |what: &'static str, configured: bool| {
+        let (s, deployments) = (&s, deployments.clone());
+        async move {
+            s.until(what, || async {
+                let deployment = deployments.get_opt(peering_api::names::AGENT).await?;
+                let Some(pod) = deployment.and_then(|found| found.spec?.template.spec) else {
+                    return Ok(None);
+                };
+                let agent = pod.containers.first().cloned().unwrap_or_default();
+                let limits = agent
+                    .resources
+                    .and_then(|resources| resources.limits)
+                    .unwrap_or_default();
+                let seen = [
+                    pod.tolerations.is_some_and(|list| !list.is_empty()),
+                    limits.get("memory").is_some_and(|limit| limit.0 == "200Mi"),
+                    agent.env.iter().flatten().any(|variable| variable.name == "NO_PROXY"),
+                ];
+                Ok((seen == [configured; 3]).then_some(()))
+            })
+            .await
+        }
+    };
+    configure(reference).await?;
+    until("the configuration in the agent's Deployment", true).await?;
+    s.until("the rollout to complete", || async {
+        let status = addons.get(OURS).await?.status.unwrap_or_default();
+        let completed = condition(&status.conditions, "Progressing").is_some_and(|found| found.reason == "Completed");
+        let applied = status
+            .config_references
+            .first()
+            .is_some_and(|found| found.last_applied_config.is_some());
+        Ok((completed && applied).then_some(()))
+    })
+    .await?;
+    s.world.agent(side.cluster()).await?;
+    configure(json!([])).await?;
+    until("the Deployment without it", false).await?;
+    s.world.agent(side.cluster()).await?;
+    Ok(())
 }

@@ -8,6 +8,7 @@ mod faults;
 mod framework;
 mod framework_life;
 mod framework_older;
+mod framework_signer;
 mod handover;
 mod hub;
 mod identity;
