@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use peering_api::{
     kube::{ResourceExt, core::DynamicObject},
     ocm::{
-        ManagedClusterAddOn, ManifestWork,
+        ManagedCluster, ManagedClusterAddOn, ManifestWork,
         names::{PRE_DELETE, condition},
         work::ManifestConfig,
     },
@@ -97,6 +97,7 @@ pub fn progress(work: &ManifestWork, hooks: &[DynamicObject]) -> Progress {
 /// Why hooks of an addon are no longer waited for; otherwise how long they still are, if that is limited.
 pub fn patience(
     addon: &ManagedClusterAddOn,
+    cluster: &ManagedCluster,
     limit: Option<Duration>,
     now: Timestamp,
 ) -> Result<Option<Duration>, String> {
@@ -106,6 +107,14 @@ pub fn patience(
         .is_some_and(|value| value == "true")
     {
         return Err(format!("annotation {SKIP_ANNOTATION} says so"));
+    }
+    let conditions = cluster
+        .status
+        .as_ref()
+        .map(|status| status.conditions.as_slice())
+        .unwrap_or_default();
+    if cluster.metadata.deletion_timestamp.is_some() && !is_true(conditions, condition::CLUSTER_AVAILABLE) {
+        return Err("the cluster is being removed from the hub and cannot be reached".to_owned());
     }
     let (Some(limit), Some(deleted)) = (limit, &addon.metadata.deletion_timestamp) else {
         return Ok(None);
@@ -219,11 +228,37 @@ mod tests {
     fn hooks_are_waited_for_until_the_limit_or_the_annotation() {
         let at = |second: i64| Timestamp::from_second(1_767_225_600 + second).unwrap();
         let minute = Some(Duration::from_mins(1));
+        let patience =
+            |addon: &ManagedClusterAddOn, limit, now| super::patience(addon, &ManagedCluster::default(), limit, now);
         assert_eq!(patience(&addon(), None, at(1_000_000)), Ok(None));
         assert_eq!(patience(&addon(), minute, at(20)), Ok(Some(Duration::from_secs(40))));
         assert!(patience(&addon(), minute, at(60)).unwrap_err().contains("60s"));
         let mut skipped = addon();
         skipped.annotations_mut().insert(SKIP_ANNOTATION.into(), "true".into());
         assert!(patience(&skipped, None, at(0)).unwrap_err().contains(SKIP_ANNOTATION));
+    }
+
+    #[test]
+    fn a_cluster_that_leaves_is_waited_for_only_if_it_can_be_reached() {
+        for (deleted, available, waited) in [
+            (false, "Unknown", true),
+            (true, "True", true),
+            (true, "Unknown", false),
+            (true, "False", false),
+        ] {
+            let condition = json!({"type": "ManagedClusterConditionAvailable", "status": available, "reason": "R", "message": "",
+                "lastTransitionTime": "2026-01-01T00:00:00Z"});
+            let mut wire = json!({"metadata": {"name": "c1"}, "spec": {}, "status": {"conditions": [condition]}});
+            if deleted {
+                wire["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+            }
+            let cluster = serde_json::from_value(wire).unwrap();
+            let now = Timestamp::from_second(1_767_225_600).unwrap();
+            assert_eq!(
+                patience(&addon(), &cluster, None, now).is_ok(),
+                waited,
+                "{deleted} {available}"
+            );
+        }
     }
 }

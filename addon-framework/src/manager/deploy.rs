@@ -132,7 +132,7 @@ async fn place(
             .into_iter()
             .filter_map(|(part, share)| Some((part?, share.hooks.as_slice())))
             .collect();
-        outcome = hooks::run(shared, key, observed, &parts).await?;
+        outcome = hooks::run(shared, key, observed, cluster, &parts).await?;
     }
     // Its agent stays until the hooks are done.
     let leaving = deleting && !has(observed, PRE_DELETE) && !has(observed, HOSTING_PRE_DELETE_FINALIZER);
@@ -317,10 +317,10 @@ mod tests {
         let wire = json!({"metadata": {"name": "hello", "namespace": "c1"}, "spec": {}, "status": status});
         Observed {
             addon: Arc::new(Simple::new("hello")),
-            options: Options {
+            options: Arc::new(Options {
                 health,
                 ..Options::default()
-            },
+            }),
             configs: Resolution::Known(Configs::default()),
             object: Arc::new(serde_json::from_value(wire).unwrap()),
             cluster: None,

@@ -2,7 +2,7 @@
 use jiff::Timestamp;
 use peering_api::{
     kube::{Api, ResourceExt, core::DynamicObject},
-    ocm::ManifestWork,
+    ocm::{ManagedCluster, ManifestWork},
 };
 use tracing::{info, warn};
 
@@ -28,6 +28,7 @@ pub(super) async fn run(
     shared: &Shared,
     key: &Key,
     observed: &Observed,
+    cluster: &ManagedCluster,
     parts: &[(&Part, &[DynamicObject])],
 ) -> Result<Outcome, Error> {
     let object = &observed.object;
@@ -35,7 +36,7 @@ pub(super) async fn run(
         .iter()
         .filter(|(part, _)| object.finalizers().iter().any(|known| known == part.finalizer()))
         .collect();
-    let patience = match hooks::patience(object, observed.options.hook_deadline, Timestamp::now()) {
+    let patience = match hooks::patience(object, cluster, observed.options.hook_deadline, Timestamp::now()) {
         Ok(patience) => patience,
         Err(why) => {
             if let Some((part, _)) = held.first() {

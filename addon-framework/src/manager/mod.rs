@@ -147,7 +147,7 @@ impl Builder {
     pub fn build(self) -> Result<Manager, BuildError> {
         let mut addons = BTreeMap::new();
         for addon in self.addons {
-            let options = addon.options();
+            let options = Arc::new(addon.options());
             let ours = Ours { addon, options };
             if let Some(other) = addons.insert(ours.addon.name().to_owned(), ours) {
                 return Err(BuildError::Duplicate(other.addon.name().to_owned()));
@@ -286,7 +286,7 @@ struct Queues {
 /// One of the manager's addons. Its options never change.
 struct Ours {
     addon: Arc<dyn Addon>,
-    options: Options,
+    options: Arc<Options>,
 }
 
 /// What all controllers share.
@@ -312,7 +312,7 @@ impl Shared {
         let find = |kind: &_, config: &_| watches.find_config(kind, config);
         Some(Observed {
             addon: Arc::clone(&ours.addon),
-            options: ours.options.clone(),
+            options: Arc::clone(&ours.options),
             configs: config::resolve(&ours.options.configs, &object, managed, &find),
             object,
             cluster: watches.clusters.get(None, &key.cluster),
@@ -412,7 +412,7 @@ impl Shared {
 /// One addon on one cluster, as last seen.
 struct Observed {
     addon: Arc<dyn Addon>,
-    options: Options,
+    options: Arc<Options>,
     /// What it is to be rendered with.
     configs: Resolution,
     object: Arc<ManagedClusterAddOn>,

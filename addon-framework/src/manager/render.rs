@@ -98,7 +98,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Options, Simple,
+        Simple,
         config::{ConfigKind, Resolution},
     };
 
@@ -108,7 +108,7 @@ mod tests {
                 .unwrap();
         let observed = Observed {
             addon: Arc::new(addon),
-            options: Options::default(),
+            options: Arc::default(),
             configs: Resolution::Known(Configs::default()),
             object: Arc::default(),
             cluster: None,

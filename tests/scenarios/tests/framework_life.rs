@@ -38,7 +38,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 const NAMESPACE: &str = "default";
 
 /// Runs a manager in this process until the guard is dropped.
-fn run(s: &Scenario, addon: impl Addon) -> Result<DropGuard> {
+pub(crate) fn run(s: &Scenario, addon: impl Addon) -> Result<(Manager, DropGuard)> {
     let clients = Clients {
         watch: s.hub.clone(),
         request: s.hub.clone(),
@@ -46,12 +46,18 @@ fn run(s: &Scenario, addon: impl Addon) -> Result<DropGuard> {
     let manager = Manager::builder(clients).addon(Arc::new(addon)).build()?;
     let token = CancellationToken::new();
     let until = token.clone();
-    tokio::spawn(async move { manager.run(until).await });
-    Ok(token.drop_guard())
+    let running = manager.clone();
+    tokio::spawn(async move { running.run(until).await });
+    Ok((manager, token.drop_guard()))
 }
 
 /// Installs an addon on a cluster, by hand.
-async fn install(s: &Scenario, name: &str, side: Side, annotations: &Value) -> Result<Api<ManagedClusterAddOn>> {
+pub(crate) async fn install(
+    s: &Scenario,
+    name: &str,
+    side: Side,
+    annotations: &Value,
+) -> Result<Api<ManagedClusterAddOn>> {
     let cluster = side.cluster();
     s.world
         .env
@@ -73,7 +79,7 @@ spec: {{}}
     Ok(s.hub_of(side))
 }
 
-async fn await_condition(
+pub(crate) async fn await_condition(
     s: &Scenario,
     addons: &Api<ManagedClusterAddOn>,
     addon: &str,
@@ -212,6 +218,18 @@ data: {for: {{ ClusterName }}}
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: hosted-nowhere, namespace: default, labels: {addon.open-cluster-management.io/hosted-manifest-location: none}}
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: hosted-hook
+  namespace: default
+  annotations: {addon.open-cluster-management.io/addon-pre-delete: \"\"}
+  labels: {addon.open-cluster-management.io/hosted-manifest-location: hosting}
+spec:
+  automountServiceAccountToken: false
+  restartPolicy: Never
+  containers: [{name: hook, image: nothing}]
 ";
 
 #[tokio::test]
@@ -280,8 +298,9 @@ async fn an_agent_is_hosted_by_another_cluster() -> Result<()> {
         Ok(maps(side).get_opt("hosted-nowhere").await?)
     })
     .await?;
-    s.until("the finalizer to go", || async {
-        Ok(addons.get(ADDON).await?.finalizers().is_empty().then_some(()))
+    s.until("the finalizers of hosted mode to go", || async {
+        let finalizers = addons.get(ADDON).await?.finalizers().to_vec();
+        Ok((finalizers == ["addon.open-cluster-management.io/addon-pre-delete"]).then_some(()))
     })
     .await?;
     annotate(Some("nobody")).await?;
@@ -289,9 +308,27 @@ async fn an_agent_is_hosted_by_another_cluster() -> Result<()> {
     annotate(Some(host.cluster())).await?;
     s.until("the hosted work again", || async { Ok(hosted.get_opt(&work).await?) })
         .await?;
+    s.until("the finalizer of the hook to move", || async {
+        let finalizers = addons.get(ADDON).await?.finalizers().to_vec();
+        let hosting = |finalizer: &String| finalizer.contains("/hosting-");
+        Ok((finalizers.len() == 2 && finalizers.iter().all(hosting)).then_some(()))
+    })
+    .await?;
 
     addons.delete(ADDON, &DeleteParams::default()).await?;
+    let pods: Api<Pod> = Api::namespaced(s.client(host), NAMESPACE);
+    s.until("the hook to run on the hosting cluster", || async {
+        Ok(pods.get_opt("hosted-hook").await?)
+    })
+    .await?;
+    ensure!(
+        maps(host).get_opt("hosted-there").await?.is_some(),
+        "the hosted agent went before its hook was done"
+    );
+    set_status(&pods, "hosted-hook", json!({"phase": "Succeeded"})).await?;
     s.await_gone(&addons, ADDON).await?;
+    s.await_gone(&hosted, &format!("addon-{ADDON}-pre-delete-hosting-{}", side.cluster()))
+        .await?;
     s.await_gone(&hosted, &work).await?;
     s.await_gone(&maps(host), "hosted-there").await?;
     s.await_gone(&maps(side), "hosted-here").await?;

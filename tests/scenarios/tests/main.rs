@@ -7,6 +7,7 @@ mod envelopes;
 mod faults;
 mod framework;
 mod framework_life;
+mod framework_more;
 mod framework_older;
 mod framework_signer;
 mod handover;
