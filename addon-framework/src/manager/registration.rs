@@ -49,10 +49,11 @@ pub(super) async fn reconcile(shared: Arc<Shared>, key: Key) -> Result<Outcome, 
     };
     let configs = match &observed.configs {
         Resolution::Known(configs) => configs,
-        Resolution::Pending { told, .. } => {
-            let told = told.as_ref().filter(|_| !is_registered(object));
+        // What comes by itself is waited for: everything is written at once then.
+        Resolution::Pending { told: None, .. } => return Ok(Outcome::Done),
+        Resolution::Pending { told: Some(told), .. } => {
             let wish = Wish {
-                condition: told.map(|told| pending(told, object)),
+                condition: (!is_registered(object)).then(|| pending(told, object)),
                 ..Wish::new(options)
             };
             return register(&shared, &key, object, &wish).await;
