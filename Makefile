@@ -32,7 +32,7 @@ KUBECTL ?= kubectl
 DEFAULT_IMG := quay.io/multicluster-orchestrator/multicluster-orchestrator:latest
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-unit test-crash lint fmt generate manifests controlplane crds demo demo-status demo-down bench bench-exchange clean
+.PHONY: help build test test-unit test-crash lint fmt generate manifests controlplane crds demo demo-status demo-down bench bench-exchange bench-storage clean
 .PHONY: docker-build docker-push bundle bundle-build bundle-push bundle-validate chart-validate catalog-build catalog-push
 .PHONY: install uninstall deploy undeploy run minikube-up minikube-deploy minikube-demo minikube-down release-check book e2e
 
@@ -160,6 +160,10 @@ bench: controlplane ## Measure latency, writes and memory; prints figures, asser
 bench-exchange: bench ## `bench`, then a fleet of a thousand links on one hub, then the engine alone.
 	$(CARGO) bench --locked -p scenarios --bench fleet
 	$(CARGO) bench --locked -p exchange --bench engine -- --warm-up-time 1 --measurement-time 2
+
+bench-storage: controlplane ## A hundred MirrorPeers on one hub: writes, time and memory of the manager.
+	$(CARGO) build --workspace --bins --release --locked
+	$(CARGO) bench --locked -p scenarios --bench storage
 
 clean: ## Remove build output (the control planes' binaries stay in the cache).
 	$(CARGO) clean

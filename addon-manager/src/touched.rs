@@ -11,6 +11,8 @@ pub(crate) enum Key {
     Cluster(String),
     /// All `MirrorPeer`s.
     All,
+    /// What the Go orchestrator has left on the hub.
+    Legacy,
     /// Ramen's configuration.
     Ramen,
     /// The replication classes of a cluster.

@@ -1,7 +1,9 @@
 //! `MirrorPeer`s: the façade for users of the Go orchestrator. Each becomes Peerings, which the peering controller serves, and
-//! what only the hub has to do with storage. Read top to bottom: [`watches`] (of kinds that may be missing), [`observe`]
-//! (snapshots), the crate `storage` (decides, pure), [`write`] (one request per change).
+//! what only the hub has to do with storage. Read top to bottom: [`watches`] (of kinds that may be missing), [`pace`] (how
+//! often what is looked at), [`observe`] (snapshots), the crate `storage` (decides, pure), [`write`] (one request per change).
+mod legacy;
 mod observe;
+mod pace;
 mod watches;
 mod write;
 
@@ -15,8 +17,10 @@ use storage::{
     ramen::RamenError,
 };
 use thiserror::Error;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::pace::Pace;
 pub(crate) use self::watches::Storage;
 use crate::{peering::Hub, touched::Key};
 
@@ -42,6 +46,9 @@ pub(crate) enum MirrorPeerError {
     /// It is not known what of Ramen there is.
     #[error("Ramen's objects could not be listed before a MirrorPeer goes")]
     Unconfirmed(#[source] Box<kube::Error>),
+    /// Rights that the Go orchestrator has left could not be taken away.
+    #[error("rights that the Go orchestrator has left on the hub could not be taken away")]
+    Legacy(#[source] Box<kube::Error>),
     /// Ramen's configuration could not be written.
     #[error("Ramen's configuration could not be written")]
     Ramen(#[source] Box<kube::Error>),
@@ -66,10 +73,17 @@ pub(crate) async fn control(hub: Arc<Hub>, storage: Arc<Storage>, queue: Queue<K
         concurrency: CONCURRENCY,
         deadline: DEADLINE,
     };
-    let keys = queue.clone();
+    // Once: whoever runs both orchestrators must not see them fight.
+    queue.add(Key::Legacy);
+    let (keys, pace) = (queue.clone(), Arc::<Pace>::default());
     run(queue, options, token, move |key: Key| {
-        let (hub, storage, keys) = (hub.clone(), storage.clone(), keys.clone());
-        async move { pass(&hub, &storage, &keys, key).await }
+        let (hub, storage, keys, pace) = (hub.clone(), storage.clone(), keys.clone(), pace.clone());
+        async move {
+            match pace.wait(&key, Instant::now()) {
+                Some(wait) => Ok(Outcome::RequeueAfter(wait)),
+                None => pass(&hub, &storage, &keys, key).await,
+            }
+        }
     })
     .await;
 }
@@ -91,6 +105,10 @@ async fn pass(hub: &Hub, storage: &Storage, keys: &Queue<Key>, key: Key) -> Resu
             }
             keys.add(Key::Ramen);
             keys.add(Key::Classes(cluster));
+        }
+        Key::Legacy => {
+            let cleared = legacy::clear(&hub.client).await;
+            cleared.map_err(|source| MirrorPeerError::Legacy(Box::new(source)))?;
         }
         Key::All => {
             for name in storage.names(|_, _| true) {

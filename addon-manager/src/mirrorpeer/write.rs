@@ -10,7 +10,7 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use peering_api::{
-    names::FORCE_LOCAL_ANNOTATION,
+    names::{FORCE_LOCAL_ANNOTATION, WITHDRAW_FINALIZER},
     ocm::{
         ManifestWork,
         work::{ManifestWorkSpec, Workload},
@@ -50,7 +50,9 @@ pub(super) async fn change(hub: &Hub, storage: &Storage, peer: &MirrorPeer, chan
             // What else users set, such as `paused` or `trust`, is theirs: it is not stated here.
             let body = json!({
                 "apiVersion": Peering::api_version(&()), "kind": Peering::kind(&()),
-                "metadata": {"name": name, "labels": {CREATED_BY_LABEL: CREATED_BY, BACKUP_LABEL: BACKUP_RESOURCE}},
+                // The controller of Peerings would add its finalizer next.
+                "metadata": {"name": name, "finalizers": [WITHDRAW_FINALIZER],
+                    "labels": {CREATED_BY_LABEL: CREATED_BY, BACKUP_LABEL: BACKUP_RESOURCE}},
                 "spec": {"profile": spec.profile, "members": spec.members, "parameters": spec.parameters},
             });
             let written = request::apply(&peerings, &name, MANAGER, &body).await?;

@@ -1,4 +1,5 @@
 //! The hub as the manager sees it: one watch per kind ([`watches`]), and snapshots of everything that concerns one Peering.
+mod asked;
 mod watches;
 
 use std::{
@@ -24,7 +25,7 @@ use peering_api::{
 use serde::de::DeserializeOwned;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::watches::Starter;
+use self::{asked::Asked, watches::Starter};
 use super::{
     events::Recorder,
     metrics::{Fleet, Metrics},
@@ -176,6 +177,8 @@ pub(crate) struct Hub {
     pub(crate) events: Recorder,
     /// What is measured as it happens.
     pub(crate) metrics: Arc<Metrics>,
+    /// Clusters whose addon is being made.
+    pub(crate) asked: Arc<Asked>,
 }
 
 /// Where touched objects are reported.

@@ -1,4 +1,6 @@
 //! Carries out one change of a Peering: one request to the hub's API server.
+use std::time::Instant;
+
 use addon_framework::runtime::{conditions, write as request};
 use kube::{
     Api,
@@ -27,7 +29,11 @@ pub(crate) async fn write(hub: &Hub, peering: &str, change: Change) -> Result<()
             let api = Api::<Peering>::all(client);
             request::finalizer(&api, peering.as_ref(), names::WITHDRAW_FINALIZER, on).await?;
         }
-        Change::CreateAddon(cluster) => create_addon(&Api::namespaced(client, &cluster)).await?,
+        Change::CreateAddon(cluster) if hub.asked.first(&cluster, Instant::now()) => {
+            let made = create_addon(&Api::namespaced(client, &cluster)).await;
+            made.inspect_err(|_| hub.asked.over(&cluster))?;
+        }
+        Change::CreateAddon(_) => {}
         Change::ApplyExport((namespace, name), spec) => {
             let api = Api::<PeerExport>::namespaced(client, &namespace);
             let mut export = PeerExport::new(&name, *spec);

@@ -2,13 +2,17 @@
 use std::fmt::Write as _;
 
 use anyhow::{Result, ensure};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::{
+    core::v1::Secret,
+    rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
+};
 use kube::{Api, ResourceExt, api::PostParams};
 use peering_api::odf::{CREATED_BY_LABEL, RAMEN_CONFIG_KEY, RAMEN_CONFIG_MAP};
 use scenarios::{
     objects::config_map,
     odf::{self, STORAGE_CLUSTER, texts, token},
     scenario::put,
+    world::{MANAGER_NAMESPACE, SOON},
 };
 use serde_json::json;
 use storage::names;
@@ -60,6 +64,52 @@ async fn leave_as_the_go_orchestrator(site: &Site, bucket: &str) -> Result<()> {
 fn secret_of(name: &str, data: &[(&str, &str)]) -> Secret {
     let data: Vec<_> = data.iter().map(|(key, value)| (*key, value.as_bytes())).collect();
     scenarios::objects::secret(name, &data)
+}
+
+/// What gives every agent rights on the whole hub (mco.md 5.4).
+const RIGHTS: &str = "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: 'open-cluster-management:token-exchange:agent'}
+rules:
+- {apiGroups: [''], resources: [secrets], verbs: [get, list, watch, create, delete, update, patch]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: 'open-cluster-management:token-exchange:agent'}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: 'open-cluster-management:token-exchange:agent'}
+subjects:
+- {apiGroup: rbac.authorization.k8s.io, kind: Group, name: 'system:open-cluster-management:cluster:cluster1:addon:tokenexchange'}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: 'open-cluster-management:token-exchange:agent', namespace: cluster1}
+rules:
+- {apiGroups: [''], resources: [secrets], verbs: [get, list, watch, create, delete, update]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: 'open-cluster-management:token-exchange:agent', namespace: cluster1}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: 'open-cluster-management:token-exchange:agent'}
+subjects:
+- {apiGroup: rbac.authorization.k8s.io, kind: Group, name: 'system:open-cluster-management:cluster:cluster1:addon:tokenexchange'}
+";
+
+/// The manager takes them away when it starts, with the rights that it has been given.
+async fn rights_are_gone(site: &Site) -> Result<()> {
+    let (s, name) = (&site.s, "open-cluster-management:token-exchange:agent");
+    s.world.env.hub().apply_text(RIGHTS).await?;
+    let (node, before) = (s.world.env.hub().node()?, s.world.manager().await?);
+    before.kill();
+    node.await_restart(MANAGER_NAMESPACE, "addon-manager", &before, SOON)
+        .await?;
+    s.await_gone(&Api::<ClusterRoleBinding>::all(s.hub.clone()), name)
+        .await?;
+    s.await_gone(&Api::<ClusterRole>::all(s.hub.clone()), name).await?;
+    s.await_gone(&Api::<RoleBinding>::namespaced(s.hub.clone(), "cluster1"), name)
+        .await?;
+    s.await_gone(&Api::<Role>::namespaced(s.hub.clone(), "cluster1"), name)
+        .await
 }
 
 #[tokio::test]
@@ -125,6 +175,8 @@ async fn what_the_go_orchestrator_made_is_taken_over_as_it_stands() -> Result<()
         "{added:?}"
     );
     ensure!(text.lines().all(|line| now.contains(line)), "{now}");
+
+    rights_are_gone(&site).await?;
 
     site.delete("mirror-upgrade").await?;
     ensure!(site.ramen_text().await? == CONFIG, "{}", site.ramen_text().await?);

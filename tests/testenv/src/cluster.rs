@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     ops::Deref,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -38,6 +41,23 @@ const CONTROLLERS: [&str; 9] = [
 /// The name of the API server among the components.
 const API_SERVER: &str = "kube-apiserver";
 
+/// Names of the audit log and its policy in a cluster's directory.
+const AUDIT_LOG: &str = "audit.log";
+const AUDIT_POLICY: &str = "audit-policy.yaml";
+/// What stands in an audit log: writes with their answers, without events and Leases.
+const AUDITED: &str = r#"
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+omitManagedFields: true
+rules:
+- level: None
+  resources: [{group: "", resources: [events]}, {group: events.k8s.io}, {group: coordination.k8s.io}, {group: authorization.k8s.io}]
+- level: None
+  verbs: [get, list, watch]
+- level: RequestResponse
+"#;
+
 /// How long an API server may take to get ready. It takes about three seconds when it is alone.
 const READY: Duration = Duration::from_secs(90);
 
@@ -52,6 +72,8 @@ pub struct Cluster {
     etcd: Etcd,
     /// Every component that was started, by its name.
     components: Mutex<BTreeMap<String, (Spec, Process)>>,
+    /// Whether the API server keeps an audit log.
+    audited: AtomicBool,
     pub(crate) node: Mutex<Option<Node>>,
 }
 
@@ -84,6 +106,7 @@ impl Cluster {
             control_plane: control_plane.clone(),
             etcd: etcd.clone(),
             components: Mutex::default(),
+            audited: AtomicBool::new(false),
             node: Mutex::default(),
         };
         let admin = cluster.pki.client("admin", Some("system:masters"))?;
@@ -178,6 +201,16 @@ impl Cluster {
             .await
     }
 
+    /// Starts the API server again with an audit log of all writes, in which answers stand too. Gives its path: a line of JSON for
+    /// each write, of kind `audit.k8s.io/v1` `Event`.
+    pub async fn start_audit(&self) -> Result<PathBuf> {
+        files::write_private(&self.directory.join(AUDIT_POLICY), AUDITED.as_bytes())?;
+        self.audited.store(true, Ordering::SeqCst);
+        self.stop_api_server().await?;
+        self.start_api_server().await?;
+        Ok(self.directory.join(AUDIT_LOG))
+    }
+
     /// Stops the API server. Everything else goes on, and sees its connections refused.
     pub async fn stop_api_server(&self) -> Result<()> {
         if let Some(process) = self.component(API_SERVER) {
@@ -269,7 +302,7 @@ impl Cluster {
 
     fn api_server_args(&self) -> Vec<String> {
         let pki = |file: &str| self.pki.path(file).display().to_string();
-        vec![
+        let mut args = vec![
             format!("--etcd-servers={}", self.etcd.url()),
             format!("--etcd-prefix={}", self.etcd_prefix().trim_end_matches('/')),
             "--bind-address=127.0.0.1".to_owned(),
@@ -289,6 +322,14 @@ impl Cluster {
             "--authorization-mode=RBAC".to_owned(),
             "--allow-privileged=true".to_owned(),
             "--endpoint-reconciler-type=none".to_owned(),
-        ]
+        ];
+        if self.audited.load(Ordering::SeqCst) {
+            let path = |file: &str| self.directory.join(file).display().to_string();
+            args.extend([
+                format!("--audit-policy-file={}", path(AUDIT_POLICY)),
+                format!("--audit-log-path={}", path(AUDIT_LOG)),
+            ]);
+        }
+        args
     }
 }

@@ -188,19 +188,17 @@ impl Process {
         let mut revivals = 0;
         loop {
             let status = self.reap(child);
-            if !self.0.spec.revive || revivals == REVIVALS || self.0.ending.load(Ordering::SeqCst) {
+            let by_itself = !self.0.ending.load(Ordering::SeqCst);
+            let revived = (self.0.spec.revive && by_itself && revivals < REVIVALS).then(|| {
+                revivals += 1;
+                std::thread::sleep(DOWN);
+                self.start_again()
+            });
+            let Some(started) = revived.flatten() else {
                 exit.send_replace(Some(status));
                 return;
-            }
-            revivals += 1;
-            std::thread::sleep(DOWN);
-            match self.start_again() {
-                Some(started) => child = started,
-                None => {
-                    exit.send_replace(Some(status));
-                    return;
-                }
-            }
+            };
+            child = started;
         }
     }
 

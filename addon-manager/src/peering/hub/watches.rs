@@ -18,7 +18,7 @@ use peering_api::{
 use serde::de::DeserializeOwned;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Hub, Kind, Queues, is_colliding, label};
+use super::{Asked, Hub, Kind, Queues, is_colliding, label};
 use crate::{
     peering::{events::Recorder, metrics::Metrics},
     touched::Key,
@@ -99,6 +99,8 @@ impl<'a> Starter<'a> {
         let lost = metrics.lost_events.clone();
         let (cluster, placement) = (self.concerned.clone(), self.concerned.clone());
         let (decision, addon, member) = (self.concerned.clone(), self.concerned.clone(), self.concerned.clone());
+        let asked = Arc::<Asked>::default();
+        let made = asked.clone();
         let (colliding, measured) = (self.concerned.clone(), metrics.clone());
         Hub {
             client: self.clients.request.clone(),
@@ -117,7 +119,11 @@ impl<'a> Starter<'a> {
             addons: self.some(
                 "managedclusteraddons",
                 watcher::Config::default().fields(&format!("metadata.name={}", names::ADDON)),
-                move |touched: &ManagedClusterAddOn| addon.cluster(touched.namespace().unwrap_or_default()),
+                move |touched: &ManagedClusterAddOn| {
+                    let cluster = touched.namespace().unwrap_or_default();
+                    made.over(&cluster);
+                    addon.cluster(cluster);
+                },
             ),
             members: self.all("peermembers", move |touched: &PeerMember| {
                 member.cluster(touched.namespace().unwrap_or_default());
@@ -131,6 +137,7 @@ impl<'a> Starter<'a> {
             works: self.labelled("manifestworks", |_| ()),
             events: Recorder::start(self.clients.request.clone(), self.tasks, self.token, lost),
             metrics,
+            asked,
         }
     }
 

@@ -179,11 +179,13 @@ impl<P: Play> Agents<P> {
     }
 
     /// What they play.
+    #[must_use]
     pub fn play(&self) -> &P {
         &self.shared.play
     }
 
     /// Whether the agent of a cluster has published its key.
+    #[must_use]
     pub fn is_registered(&self, cluster: &str) -> bool {
         let member = self.shared.members.get(Some(cluster), cluster);
         member.is_some_and(|member| {
