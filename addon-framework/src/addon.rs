@@ -168,6 +168,9 @@ pub struct Registration {
     pub configs: Vec<RegistrationConfig>,
     /// The rules of its Role in the cluster's namespace on the hub. None: no Role. The manager itself must have them.
     pub permissions: Vec<PolicyRule>,
+    /// Names of `ClusterRole`s that it has in the cluster's namespace too. The manager must have what they grant, or the verb
+    /// `bind` on them.
+    pub cluster_roles: Vec<String>,
 }
 
 impl Registration {
@@ -192,7 +195,7 @@ impl Registration {
         };
         Self {
             configs: vec![config],
-            permissions: vec![],
+            ..Self::default()
         }
     }
 
@@ -200,6 +203,13 @@ impl Registration {
     #[must_use]
     pub fn allow(mut self, rules: impl IntoIterator<Item = PolicyRule>) -> Self {
         self.permissions.extend(rules);
+        self
+    }
+
+    /// The same with this existing `ClusterRole`, in the cluster's namespace.
+    #[must_use]
+    pub fn bind(mut self, cluster_role: impl Into<String>) -> Self {
+        self.cluster_roles.push(cluster_role.into());
         self
     }
 }

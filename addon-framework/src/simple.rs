@@ -105,7 +105,7 @@ impl Simple {
         self
     }
 
-    /// Puts the deployment settings into all pods ([`crate::Settings::inject`]).
+    /// Puts the deployment settings into all pods ([`crate::Settings::inject`] and [`crate::Settings::inject_proxy_ca`]).
     #[must_use]
     pub fn inject_settings(mut self) -> Self {
         self.inject = true;
@@ -162,6 +162,7 @@ impl Addon for Simple {
         }
         if self.inject {
             site.settings.inject(&mut manifests);
+            site.settings.inject_proxy_ca(&self.name, &mut manifests);
         }
         Ok(manifests)
     }

@@ -1,5 +1,13 @@
 //! Puts deployment settings into the pods of manifests: for addons whose own manifests do not ask for them. Pure.
-use peering_api::kube::{ResourceExt, core::DynamicObject};
+use std::collections::BTreeSet;
+
+use peering_api::{
+    k8s_openapi::api::core::v1::ConfigMap,
+    kube::{
+        ResourceExt,
+        core::{ApiResource, DynamicObject},
+    },
+};
 use serde_json::{Map, Value, json};
 
 use super::settings::Settings;
@@ -14,6 +22,11 @@ const WORKLOADS: [(&str, &str, &str); 7] = [
     ("CronJob", "cronjobs", "/spec/jobTemplate/spec/template/spec"),
     ("Pod", "pods", "/spec"),
 ];
+
+/// Volume with the proxy's CA certificates, where it is mounted, and its file.
+const CA_VOLUME: &str = "proxy-ca";
+const CA_DIRECTORY: &str = "/managed/proxy-ca";
+const CA_FILE: &str = "ca-bundle.crt";
 
 impl Settings {
     /// Puts node selector, tolerations, images, resources and proxy variables into all pods of these manifests, init
@@ -32,6 +45,45 @@ impl Settings {
             if let Some(pod) = manifest.data.pointer_mut(path).and_then(Value::as_object_mut) {
                 self.inject_pod(pod, plural, &name);
             }
+        }
+    }
+
+    /// Gives all pods of these manifests the proxy's CA certificates, if the settings have some: the file that the variable
+    /// `CA_BUNDLE_FILE_PATH` names, from a `ConfigMap` `<addon>-proxy-ca` (names as OCM's template addons have them).
+    pub fn inject_proxy_ca(&self, addon: &str, manifests: &mut Vec<DynamicObject>) {
+        let Some(pem) = self.proxy_ca() else { return };
+        let name = format!("{addon}-proxy-ca");
+        let mut namespaces = BTreeSet::new();
+        for manifest in manifests.iter_mut() {
+            let kind = manifest
+                .types
+                .as_ref()
+                .map(|types| types.kind.clone())
+                .unwrap_or_default();
+            let path = WORKLOADS
+                .iter()
+                .find(|(known, ..)| *known == kind)
+                .map(|(.., path)| path);
+            let pod = path
+                .and_then(|path| manifest.data.pointer_mut(path))
+                .and_then(Value::as_object_mut);
+            if let Some(pod) = pod {
+                mount_ca(pod, &name);
+                namespaces.extend(manifest.namespace());
+            }
+        }
+        for namespace in namespaces {
+            let known = manifests.iter().any(|manifest| {
+                let is_map = manifest.types.as_ref().is_some_and(|types| types.kind == "ConfigMap");
+                is_map && manifest.name_any() == name && manifest.namespace().as_ref() == Some(&namespace)
+            });
+            if known {
+                continue;
+            }
+            let kind = ApiResource::erase::<ConfigMap>(&());
+            let mut map = DynamicObject::new(&name, &kind).within(&namespace);
+            map.data = json!({"data": {CA_FILE: pem}});
+            manifests.push(map);
         }
     }
 
@@ -85,14 +137,32 @@ impl Settings {
     }
 }
 
-fn add_variable(container: &mut Map<String, Value>, name: &str, value: &str) {
-    let variables = container.entry("env").or_insert_with(|| json!([]));
-    let Some(variables) = variables.as_array_mut() else {
-        return;
-    };
-    if !variables.iter().any(|variable| variable["name"] == name) {
-        variables.push(json!({"name": name, "value": value}));
+fn mount_ca(pod: &mut Map<String, Value>, map: &str) {
+    add_named(pod, "volumes", json!({"name": CA_VOLUME, "configMap": {"name": map}}));
+    for list in ["initContainers", "containers"] {
+        let containers = pod.get_mut(list).and_then(Value::as_array_mut);
+        for container in containers.into_iter().flatten().filter_map(Value::as_object_mut) {
+            add_named(
+                container,
+                "volumeMounts",
+                json!({"name": CA_VOLUME, "mountPath": CA_DIRECTORY, "readOnly": true}),
+            );
+            add_variable(container, "CA_BUNDLE_FILE_PATH", &format!("{CA_DIRECTORY}/{CA_FILE}"));
+        }
     }
+}
+
+/// Adds an entry to a list, unless one of its name is there.
+fn add_named(fields: &mut Map<String, Value>, list: &str, entry: Value) {
+    let entries = fields.entry(list).or_insert_with(|| json!([]));
+    let Some(entries) = entries.as_array_mut() else { return };
+    if !entries.iter().any(|known| known["name"] == entry["name"]) {
+        entries.push(entry);
+    }
+}
+
+fn add_variable(container: &mut Map<String, Value>, name: &str, value: &str) {
+    add_named(container, "env", json!({"name": name, "value": value}));
 }
 
 #[cfg(test)]
@@ -168,5 +238,42 @@ mod tests {
     fn no_settings_change_nothing() {
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "a/b"}]}});
         assert_eq!(injected(json!({}), pod.clone()), pod);
+    }
+
+    #[test]
+    fn the_proxys_ca_is_mounted_into_all_containers_and_comes_along() {
+        let spec = json!({"proxyConfig": {"caBundle": "cGVt"}});
+        let settings = |spec: &Value| {
+            Settings::new(
+                &[serde_json::from_value(spec.clone()).unwrap()],
+                &ManagedCluster::default(),
+            )
+        };
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "ns"}, "spec": {
+            "initContainers": [{"name": "i", "image": "a"}], "containers": [{"name": "c", "image": "a"}]}});
+        let mut manifests: Vec<DynamicObject> = vec![serde_json::from_value(pod).unwrap()];
+        settings(&json!({})).inject_proxy_ca("hello", &mut manifests);
+        assert_eq!(manifests.len(), 1);
+        for _ in 0..2 {
+            settings(&spec).inject_proxy_ca("hello", &mut manifests);
+        }
+        let pod = &manifests[0].data["spec"];
+        assert_eq!(
+            pod["volumes"],
+            json!([{"name": "proxy-ca", "configMap": {"name": "hello-proxy-ca"}}])
+        );
+        for list in ["initContainers", "containers"] {
+            assert_eq!(pod[list][0]["volumeMounts"][0]["mountPath"], "/managed/proxy-ca");
+            assert_eq!(
+                pod[list][0]["env"],
+                json!([{"name": "CA_BUNDLE_FILE_PATH", "value": "/managed/proxy-ca/ca-bundle.crt"}])
+            );
+        }
+        let map = serde_json::to_value(&manifests[1]).unwrap();
+        assert_eq!(
+            map,
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "hello-proxy-ca", "namespace": "ns"},
+            "data": {"ca-bundle.crt": "pem"}})
+        );
     }
 }

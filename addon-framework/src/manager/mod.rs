@@ -18,6 +18,7 @@ use std::{
 
 use jiff::Timestamp;
 use peering_api::{
+    k8s_openapi::api::rbac::v1::RoleBinding,
     kube::{self, Api, ResourceExt},
     ocm::{
         ManagedCluster, ManagedClusterAddOn, ManifestWork,
@@ -35,6 +36,7 @@ use self::{
 use crate::{
     addon::{Addon, AddonError, Options},
     config::{self, Resolution},
+    rbac,
     runtime::{Clients, Outcome, Queue, RunOptions, WatchState, run, write},
     work::{self, Part, WorkError},
 };
@@ -162,6 +164,7 @@ impl Builder {
             queues: Queues::default(),
             waiting: Mutex::default(),
             works: Mutex::default(),
+            bindings: Mutex::default(),
             memo: Memo::default(),
             watches: OnceLock::new(),
         };
@@ -298,6 +301,8 @@ struct Shared {
     waiting: Mutex<HashMap<Key, BTreeSet<String>>>,
     /// Namespaces and names of an addon's works that were seen: the watch finds them by name only.
     works: Mutex<HashMap<Key, BTreeSet<(String, String)>>>,
+    /// Names of an addon's `RoleBinding`s that were seen, as above.
+    bindings: Mutex<HashMap<Key, BTreeSet<String>>>,
     memo: Memo,
     watches: OnceLock<Watches>,
 }
@@ -356,6 +361,32 @@ impl Shared {
                 works.remove(key);
             }
         }
+    }
+
+    fn saw_binding(&self, key: &Key, name: &str) {
+        if rbac::is_ours(&key.addon, name) {
+            let mut seen = self.bindings.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.entry(key.clone()).or_default().insert(name.to_owned());
+        }
+    }
+
+    /// Our `RoleBinding`s of an addon on a cluster that are there.
+    fn bindings(&self, key: &Key) -> Vec<Arc<RoleBinding>> {
+        let mut bindings = self.bindings.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(seen), Some(watches)) = (bindings.get_mut(key), self.watches.get()) else {
+            return vec![];
+        };
+        let mut found = vec![];
+        seen.retain(|name| {
+            let binding = watches.bindings.get(Some(&key.cluster), name);
+            let there = binding.is_some();
+            found.extend(binding);
+            there
+        });
+        if seen.is_empty() {
+            bindings.remove(key);
+        }
+        found
     }
 
     /// All works of an addon on a cluster that are there.

@@ -1,5 +1,5 @@
 //! Registers an addon's agent: first its permissions, then, in one write, namespace, registrations and `RegistrationApplied`.
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use peering_api::{
@@ -221,15 +221,12 @@ async fn permit(
     let Some(watches) = shared.watches.get() else {
         return Ok(());
     };
-    let name = rbac::name(&key.addon);
-    let (role, binding) = (
-        watches.roles.get(Some(&key.cluster), &name),
-        watches.bindings.get(Some(&key.cluster), &name),
-    );
+    let role = watches.roles.get(Some(&key.cluster), &rbac::name(&key.addon));
     let rules = wanted
         .map(|wanted| wanted.permissions.clone())
         .filter(|rules| !rules.is_empty());
-    let bound = rules.is_some().then(|| rbac::binding(object, merged)).flatten();
+    let cluster_roles = wanted.map(|wanted| wanted.cluster_roles.as_slice()).unwrap_or_default();
+    let bindings = rbac::bindings(object, merged, rules.is_some(), cluster_roles);
     permit_role(
         shared,
         key,
@@ -237,7 +234,19 @@ async fn permit(
         rules.map(|rules| rbac::role(object, rules)).as_ref(),
     )
     .await?;
-    permit_binding(shared, key, binding.as_deref(), bound.as_ref()).await
+    let mut there: BTreeMap<_, _> = shared
+        .bindings(key)
+        .into_iter()
+        .map(|binding| (binding.name_any(), binding))
+        .collect();
+    for wanted in &bindings {
+        let observed = there.remove(&wanted.name_any());
+        permit_binding(shared, key, observed.as_deref(), Some(wanted)).await?;
+    }
+    for obsolete in there.values() {
+        permit_binding(shared, key, Some(obsolete), None).await?;
+    }
+    Ok(())
 }
 
 async fn permit_role(shared: &Shared, key: &Key, observed: Option<&Role>, wanted: Option<&Role>) -> Result<(), Error> {

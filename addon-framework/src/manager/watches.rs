@@ -109,6 +109,7 @@ impl Watches {
             ours,
             move |binding: &RoleBinding| {
                 if let Some(key) = Key::labelled(binding) {
+                    on.saw_binding(&key, &binding.name_any());
                     on.queues.registration.add(key);
                 }
             },

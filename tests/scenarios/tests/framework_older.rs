@@ -3,10 +3,15 @@
 //! is written in v1alpha1, and the real components of OCM act on it.
 use std::sync::Arc;
 
-use addon_framework::{AddonVersions, ConfigKind, Health, Manager, Options, Simple, Templates, runtime::Clients};
+use addon_framework::{
+    AddonVersions, ConfigKind, Health, Manager, Options, Registration, Simple, Templates, runtime::Clients,
+};
 use anyhow::{Context, Result, ensure};
 use http::{Request, Uri};
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::{
+    core::v1::{ConfigMap, Secret},
+    rbac::v1::RoleBinding,
+};
 use kube::{
     Api, Client, Config, ResourceExt,
     api::DeleteParams,
@@ -82,6 +87,7 @@ async fn an_addon_lives_on_a_hub_with_v1alpha1_only() -> Result<()> {
     };
     let addon = Simple::new(ADDON)
         .templates(Templates::new([("older.yaml", MANIFESTS)])?)
+        .registration(|cluster, _| Some(Registration::kube_client(&cluster.name_any(), ADDON).bind("view")))
         .options(Options {
             configs: vec![ConfigKind::deployment_config()],
             health: Health::Works,
@@ -132,8 +138,19 @@ async fn an_addon_lives_on_a_hub_with_v1alpha1_only() -> Result<()> {
         "{owner:?}"
     );
 
+    let bindings = s.hub_of::<RoleBinding>(side);
+    let name = "open-cluster-management:older:agent:view";
+    let bound = bindings.get(name).await?.subjects.unwrap_or_default();
+    ensure!(
+        bound
+            .iter()
+            .any(|subject| subject.name.ends_with(":addon:older:agent:older")),
+        "{bound:?}"
+    );
+
     addons.delete(ADDON, &DeleteParams::default()).await?;
     s.await_gone(&addons, ADDON).await?;
+    s.await_gone(&bindings, name).await?;
     s.await_gone(&works, "addon-older-deploy-0").await?;
     s.await_gone(&maps, ADDON).await?;
     Ok(())

@@ -70,7 +70,7 @@ fn registration() -> Registration {
     };
     Registration {
         configs: vec![config],
-        permissions: vec![],
+        ..Registration::default()
     }
 }
 
