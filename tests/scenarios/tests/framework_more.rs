@@ -250,3 +250,102 @@ spec: {{}}
     }
     Ok(())
 }
+
+const SEVERAL: &str = "
+apiVersion: addon.open-cluster-management.io/v1beta1
+kind: AddOnDeploymentConfig
+metadata: {name: several-a, namespace: default}
+spec: {customizedVariables: [{name: Level, value: a}, {name: OnlyA, value: a}]}
+---
+apiVersion: addon.open-cluster-management.io/v1beta1
+kind: AddOnDeploymentConfig
+metadata: {name: several-b, namespace: default}
+spec: {customizedVariables: [{name: Level, value: b}]}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: several, namespace: default}
+data: {text: TEXT}
+---
+apiVersion: addon.open-cluster-management.io/v1beta1
+kind: ClusterManagementAddOn
+metadata: {name: several}
+spec: {installStrategy: {type: Manual}}
+---
+apiVersion: addon.open-cluster-management.io/v1beta1
+kind: ManagedClusterAddOn
+metadata: {name: several, namespace: cluster1}
+spec:
+  configs:
+  - {group: addon.open-cluster-management.io, resource: addondeploymentconfigs, namespace: default, name: several-b}
+  - {group: '', resource: configmaps, namespace: default, name: several}
+  - {group: addon.open-cluster-management.io, resource: addondeploymentconfigs, namespace: default, name: several-a}
+";
+
+/// Two of one kind, in the order of the addon, and one of another kind, which has no spec.
+#[tokio::test]
+async fn several_configurations_of_any_kind_are_in_force_in_their_order() -> Result<()> {
+    const ADDON: &str = "several";
+    let s = Scenario::shared("framework-several").await?;
+    let maps = ConfigKind::new("", "v1", "configmaps");
+    let kinds = vec![ConfigKind::deployment_config(), maps.clone()];
+    let addon = Simple::new(ADDON)
+        .without_registration()
+        .manifests(move |site| {
+            let mut map = map(ADDON, 0);
+            let read = site
+                .configs
+                .of(&maps)
+                .filter_map(|config| config.data["data"]["text"].as_str());
+            let text = read.collect::<Vec<_>>().join(",");
+            map.data = Some(
+                site.settings
+                    .variables
+                    .clone()
+                    .into_iter()
+                    .chain([("text".to_owned(), text)])
+                    .collect(),
+            );
+            Ok(vec![object(&map)?])
+        })
+        .options(Options {
+            configs: kinds,
+            ..Options::default()
+        });
+    let _manager = run(&s, addon)?;
+    let side = Side::East;
+    let (addons, maps) = (
+        s.hub_of::<ManagedClusterAddOn>(side),
+        Api::<ConfigMap>::namespaced(s.client(side), "default"),
+    );
+    for text in ["first", "second"] {
+        s.world.env.hub().apply_text(&SEVERAL.replace("TEXT", text)).await?;
+        s.until(&format!("the {text} text"), || async {
+            let data = maps.get_opt(ADDON).await?.and_then(|map| map.data).unwrap_or_default();
+            let expected =
+                [("Level", "a"), ("OnlyA", "a"), ("text", text)].map(|(key, value)| (key.to_owned(), value.to_owned()));
+            Ok((data == expected.into()).then_some(()))
+        })
+        .await?;
+        s.until("the rollout to complete", || async {
+            let status = addons.get(ADDON).await?.status.unwrap_or_default();
+            let done = condition(&status.conditions, "Progressing").is_some_and(|found| found.reason == "Completed");
+            let references = status.config_references.iter().filter_map(|found| {
+                let desired = found
+                    .desired_config
+                    .clone()
+                    .filter(|desired| !desired.spec_hash.is_empty());
+                desired
+                    .filter(|_| found.last_applied_config == found.desired_config)
+                    .map(|desired| desired.name)
+            });
+            let order: Vec<_> = references.collect();
+            let ours = order.iter().filter(|name| *name != ADDON);
+            Ok((done && order.len() == 3 && ours.eq(["several-b", "several-a"].iter())).then_some(()))
+        })
+        .await?;
+    }
+    addons.delete(ADDON, &DeleteParams::default()).await?;
+    s.await_gone(&addons, ADDON).await?;
+    s.await_gone(&maps, ADDON).await
+}
