@@ -2,13 +2,13 @@
 //! hub, and what has to happen before it may be removed.
 use std::sync::Arc;
 
-use addon_framework::{Addon, AddonError, Options, Registration, Removal};
+use addon_framework::{Addon, AddonError, ConfigKind, Options, Registration, Removal, Site};
 use futures::{FutureExt, future::BoxFuture};
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::{ResourceExt, core::DynamicObject};
 use peering_api::{
     names,
-    ocm::{ManagedCluster, ManagedClusterAddOn, names as ocm},
+    ocm::{ManagedCluster, ManagedClusterAddOn},
 };
 use serde_json::Value;
 
@@ -35,17 +35,10 @@ impl Addon for TokenExchange {
         names::ADDON
     }
 
-    fn manifests(
-        &self,
-        cluster: &ManagedCluster,
-        addon: &ManagedClusterAddOn,
-    ) -> Result<Vec<DynamicObject>, AddonError> {
-        let namespace = addon.status.as_ref().and_then(|status| status.namespace.as_deref());
-        render(
-            namespace.unwrap_or(ocm::DEFAULT_INSTALL_NAMESPACE),
-            &cluster.name_any(),
-            &self.image,
-        )
+    fn manifests(&self, site: &Site<'_>) -> Result<Vec<DynamicObject>, AddonError> {
+        let mut manifests = render(&site.install_namespace, &site.cluster_name(), &self.image)?;
+        site.settings.inject(&mut manifests);
+        Ok(manifests)
     }
 
     fn registration(&self, cluster: &ManagedCluster, _: &ManagedClusterAddOn) -> Option<Registration> {
@@ -55,6 +48,7 @@ impl Addon for TokenExchange {
     fn options(&self) -> Options {
         Options {
             finalizer: Some(names::WITHDRAW_FINALIZER.to_owned()),
+            configs: vec![ConfigKind::deployment_config()],
             ..Options::default()
         }
     }
