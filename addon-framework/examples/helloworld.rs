@@ -22,7 +22,7 @@
 //! example's agent renews no Lease, so the addon does not become Available; `addon_framework::agent` is for that.
 use std::{env, error::Error, sync::Arc};
 
-use addon_framework::{Addon, AddonError, Manager, Options, Registration, object, runtime::clients};
+use addon_framework::{Addon, AddonError, ConfigKind, Manager, Options, Registration, Site, object, runtime::clients};
 use peering_api::{
     k8s_openapi::{
         api::{
@@ -39,7 +39,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 const NAME: &str = "helloworld";
-/// Both the agent's namespace and the name of its objects.
+/// Both the agent's namespace, unless an `AddOnDeploymentConfig` names another one, and the name of its objects.
 const AGENT: &str = "helloworld-agent";
 /// Label on a `ManagedCluster`: what its agent says.
 const GREETING_LABEL: &str = "greeting";
@@ -56,6 +56,7 @@ impl Addon for HelloWorld {
     fn options(&self) -> Options {
         Options {
             install_namespace: Some(AGENT.to_owned()),
+            configs: vec![ConfigKind::deployment_config()],
             ..Options::default()
         }
     }
@@ -70,32 +71,40 @@ impl Addon for HelloWorld {
         Some(Registration::kube_client(&cluster.name_any(), NAME).allow([read]))
     }
 
-    fn manifests(&self, cluster: &ManagedCluster, _: &ManagedClusterAddOn) -> Result<Vec<DynamicObject>, AddonError> {
-        let greeting = cluster.labels().get(GREETING_LABEL).map_or("hello", String::as_str);
-        let text = format!("{greeting}, {}", cluster.name_any());
-        Ok(vec![
-            object(&namespace())?,
-            object(&config_map(&text))?,
-            object(&deployment(&self.image)?)?,
-        ])
+    fn manifests(&self, site: &Site<'_>) -> Result<Vec<DynamicObject>, AddonError> {
+        let greeting = site
+            .cluster
+            .labels()
+            .get(GREETING_LABEL)
+            .map_or("hello", String::as_str);
+        let text = format!("{greeting}, {}", site.cluster_name());
+        let namespace = &site.install_namespace;
+        let mut manifests = vec![
+            object(&namespace_object(namespace))?,
+            object(&config_map(namespace, &text))?,
+            object(&deployment(namespace, &self.image)?)?,
+        ];
+        // Nodes, resources, proxy and registries, as the configurations have them.
+        site.settings.inject(&mut manifests);
+        Ok(manifests)
     }
 }
 
-fn namespace() -> Namespace {
+fn namespace_object(name: &str) -> Namespace {
     Namespace {
         metadata: ObjectMeta {
-            name: Some(AGENT.to_owned()),
+            name: Some(name.to_owned()),
             ..ObjectMeta::default()
         },
         ..Namespace::default()
     }
 }
 
-fn config_map(text: &str) -> ConfigMap {
+fn config_map(namespace: &str, text: &str) -> ConfigMap {
     ConfigMap {
         metadata: ObjectMeta {
             name: Some(AGENT.to_owned()),
-            namespace: Some(AGENT.to_owned()),
+            namespace: Some(namespace.to_owned()),
             ..ObjectMeta::default()
         },
         data: Some([("greeting".to_owned(), text.to_owned())].into()),
@@ -103,9 +112,9 @@ fn config_map(text: &str) -> ConfigMap {
     }
 }
 
-fn deployment(image: &str) -> Result<Deployment, AddonError> {
+fn deployment(namespace: &str, image: &str) -> Result<Deployment, AddonError> {
     let deployment = json!({
-        "metadata": {"name": AGENT, "namespace": AGENT},
+        "metadata": {"name": AGENT, "namespace": namespace},
         "spec": {
             "replicas": 1,
             "selector": {"matchLabels": {"app": AGENT}},

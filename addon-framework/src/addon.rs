@@ -1,20 +1,27 @@
 //! The programming model: what an addon says about itself. Everything here is asked often and must be quick and pure;
 //! only [`Addon::before_removal`] may talk to an API server.
-use std::{error::Error as StdError, sync::Arc};
+use std::{error::Error as StdError, sync::Arc, time::Duration};
 
 use futures::future::{BoxFuture, FutureExt};
 use peering_api::{
     k8s_openapi::api::rbac::v1::PolicyRule,
-    kube::core::DynamicObject,
+    kube::{ResourceExt, core::DynamicObject},
     ocm::{
         ManagedCluster, ManagedClusterAddOn,
         addon::v1beta1::{KUBE_CLIENT, KubeClientConfig, RegistrationConfig, Subject},
+        names::HOSTING_CLUSTER_ANNOTATION,
+        work::ManifestConfig,
     },
 };
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::csr::Signer;
+use crate::{
+    config::ConfigKind,
+    csr::{Signer, SigningCa},
+    health::Health,
+    site::Site,
+};
 
 /// Why an addon cannot say what it wants.
 #[derive(Debug, Error)]
@@ -45,9 +52,8 @@ impl AddonError {
 /// An addon, as the manager drives it for each cluster.
 ///
 /// ```
-/// use addon_framework::{Addon, AddonError, object};
+/// use addon_framework::{Addon, AddonError, Site, object};
 /// use peering_api::{k8s_openapi::api::core::v1::ConfigMap, kube::core::{DynamicObject, ObjectMeta}};
-/// use peering_api::ocm::{ManagedCluster, ManagedClusterAddOn};
 ///
 /// struct Greeting;
 ///
@@ -56,10 +62,10 @@ impl AddonError {
 ///         "greeting"
 ///     }
 ///
-///     fn manifests(&self, cluster: &ManagedCluster, _: &ManagedClusterAddOn) -> Result<Vec<DynamicObject>, AddonError> {
+///     fn manifests(&self, site: &Site<'_>) -> Result<Vec<DynamicObject>, AddonError> {
 ///         let mut map = ConfigMap::default();
 ///         map.metadata = ObjectMeta { name: Some("greeting".into()), namespace: Some("default".into()), ..Default::default() };
-///         map.data = Some([("hello".to_owned(), cluster.metadata.name.clone().unwrap_or_default())].into());
+///         map.data = Some([("hello".to_owned(), site.cluster_name())].into());
 ///         Ok(vec![object(&map)?])
 ///     }
 /// }
@@ -70,13 +76,9 @@ pub trait Addon: Send + Sync + 'static {
 
     /// The objects to deploy on this cluster. None at all is fine.
     ///
-    /// A pure function of its arguments: the same arguments must give the same objects, or the work is written for ever.
-    /// Called on each change of the cluster or the addon.
-    fn manifests(
-        &self,
-        cluster: &ManagedCluster,
-        addon: &ManagedClusterAddOn,
-    ) -> Result<Vec<DynamicObject>, AddonError>;
+    /// A pure function of its argument: the same site must give the same objects, or the work is written for ever. Called
+    /// once per change of the site; [`crate::Manager::trigger`] is for what else has changed.
+    fn manifests(&self, site: &Site<'_>) -> Result<Vec<DynamicObject>, AddonError>;
 
     /// What the agent gets on the hub; `None`: nothing. By default the usual user and groups, with no permissions.
     fn registration(&self, cluster: &ManagedCluster, addon: &ManagedClusterAddOn) -> Option<Registration> {
@@ -87,7 +89,7 @@ pub trait Addon: Send + Sync + 'static {
         ))
     }
 
-    /// The CA that signs for a signer of this addon's own: one that [`Addon::registration`] names as `customSigner`, with a
+    /// The CA that signs for a signer of this addon's own, if it is not in [`Options::signing_cas`]: one that [`Addon::registration`] names as `customSigner`, with a
     /// subject. `None`: somebody else signs.
     ///
     /// Asked for each request, so a renewed CA is used from the next request on; certificates by the old one stay valid.
@@ -96,7 +98,14 @@ pub trait Addon: Send + Sync + 'static {
         None
     }
 
-    /// Settings which are the same for all clusters.
+    /// The cluster that the agent runs on if it is another one than its own; asked if [`Options::hosted`] is set. By default
+    /// what the annotation `addon.open-cluster-management.io/hosting-cluster-name` says.
+    fn hosting_cluster(&self, cluster: &ManagedCluster, addon: &ManagedClusterAddOn) -> Option<String> {
+        let _ = cluster;
+        addon.annotations().get(HOSTING_CLUSTER_ANNOTATION).cloned()
+    }
+
+    /// Settings which are the same for all clusters. Asked once.
     fn options(&self) -> Options {
         Options::default()
     }
@@ -124,11 +133,30 @@ pub enum Removal {
 }
 
 /// Settings of an addon.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Namespace of the agent on the managed cluster. `None`: what the `ManagedClusterAddOn` asks for
-    /// (`spec.installNamespace` of v1alpha1), or OCM's default.
+    /// Namespace of the agent on the managed cluster, unless an `AddOnDeploymentConfig` says `agentInstallNamespace`. `None`:
+    /// what the `ManagedClusterAddOn` asks for (`spec.installNamespace` of v1alpha1), or OCM's default.
     pub install_namespace: Option<String>,
+    /// The kinds of configuration that it reads. The manager must be allowed to list and watch them, and to patch the
+    /// status of its `ClusterManagementAddOn`.
+    ///
+    /// Unless that has the annotation `addon.open-cluster-management.io/lifecycle: self`, nothing is made for the addon
+    /// before OCM's addon-manager has settled its configurations.
+    pub configs: Vec<ConfigKind>,
+    /// How its health is judged.
+    pub health: Health,
+    /// What is reported about its manifests, and how they are applied, besides what its health needs.
+    pub manifest_configs: Vec<ManifestConfig>,
+    /// Signers of its own whose CAs are in Secrets on the hub; for others there is [`Addon::signer`].
+    pub signing_cas: Vec<SigningCa>,
+    /// Whether its agent can run on another cluster (hosted mode): manifests with the annotation
+    /// `addon.open-cluster-management.io/hosted-manifest-location: hosting` are deployed there then.
+    pub hosted: bool,
+    /// How long the hooks of an addon which is being deleted (Jobs and Pods with the annotation
+    /// `addon.open-cluster-management.io/addon-pre-delete`) are waited for; a failed one is run again meanwhile. `None`: until
+    /// they are done. The annotation `addon.open-cluster-management.io/skip-pre-delete: "true"` on the addon ends the wait.
+    pub hook_deadline: Option<Duration>,
     /// A finalizer on each `ManagedClusterAddOn`, which guards [`Addon::before_removal`]; such as `example.com/cleanup`.
     pub finalizer: Option<String>,
 }
@@ -140,6 +168,9 @@ pub struct Registration {
     pub configs: Vec<RegistrationConfig>,
     /// The rules of its Role in the cluster's namespace on the hub. None: no Role. The manager itself must have them.
     pub permissions: Vec<PolicyRule>,
+    /// Names of `ClusterRole`s that it has in the cluster's namespace too. The manager must have what they grant, or the verb
+    /// `bind` on them.
+    pub cluster_roles: Vec<String>,
 }
 
 impl Registration {
@@ -164,7 +195,7 @@ impl Registration {
         };
         Self {
             configs: vec![config],
-            permissions: vec![],
+            ..Self::default()
         }
     }
 
@@ -172,6 +203,13 @@ impl Registration {
     #[must_use]
     pub fn allow(mut self, rules: impl IntoIterator<Item = PolicyRule>) -> Self {
         self.permissions.extend(rules);
+        self
+    }
+
+    /// The same with this existing `ClusterRole`, in the cluster's namespace.
+    #[must_use]
+    pub fn bind(mut self, cluster_role: impl Into<String>) -> Self {
+        self.cluster_roles.push(cluster_role.into());
         self
     }
 }

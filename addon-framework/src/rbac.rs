@@ -13,7 +13,7 @@ use peering_api::{
 };
 use serde_json::Value;
 
-use crate::{compare, registration::kube_client_subject};
+use crate::{compare, registration::kube_client_subject, versions::SERVED_ANNOTATION};
 
 /// API group of roles and their subjects.
 const RBAC_GROUP: &str = "rbac.authorization.k8s.io";
@@ -26,14 +26,29 @@ pub fn name(addon: &str) -> String {
 /// The reference which removes an object with its addon. `controller` also makes the addon wait for it when it is deleted in
 /// the foreground; the API server then wants `update` on `managedclusteraddons/finalizers` where that is enforced.
 pub fn owner(addon: &ManagedClusterAddOn, controller: bool) -> OwnerReference {
+    // The garbage collector has to find the kind in the version that is named.
+    let api_version = match addon.annotations().get(SERVED_ANNOTATION) {
+        Some(version) => format!("{}/{version}", ManagedClusterAddOn::group(&())),
+        None => ManagedClusterAddOn::api_version(&()).into_owned(),
+    };
     OwnerReference {
-        api_version: ManagedClusterAddOn::api_version(&()).into_owned(),
+        api_version,
         kind: ManagedClusterAddOn::kind(&()).into_owned(),
         name: addon.name_any(),
         uid: addon.uid().unwrap_or_default(),
         controller: controller.then_some(true),
         block_owner_deletion: controller.then_some(true),
     }
+}
+
+/// Beginning of the names of an addon's `RoleBinding`s for existing `ClusterRole`s.
+fn cluster_role_prefix(addon: &str) -> String {
+    format!("{}:", name(addon))
+}
+
+/// Whether a `RoleBinding` is one of those that [`bindings`] makes for this addon.
+pub fn is_ours(addon: &str, binding: &str) -> bool {
+    binding == name(addon) || binding.starts_with(&cluster_role_prefix(addon))
 }
 
 fn metadata(addon: &ManagedClusterAddOn) -> ObjectMeta {
@@ -56,19 +71,37 @@ pub fn role(addon: &ManagedClusterAddOn, rules: Vec<PolicyRule>) -> Role {
     }
 }
 
-/// The `RoleBinding` for exactly the subjects of `registrations`; `None` if there are none.
-pub fn binding(addon: &ManagedClusterAddOn, registrations: &[RegistrationConfig]) -> Option<RoleBinding> {
-    let subjects = subjects(&addon.name_any(), kube_client_subject(registrations)?);
-    let role_ref = RoleRef {
-        api_group: RBAC_GROUP.to_owned(),
-        kind: "Role".to_owned(),
-        name: name(&addon.name_any()),
+/// The `RoleBinding`s for exactly the subjects of `registrations`: for the addon's own Role, if it has one, and for each of
+/// these existing `ClusterRole`s. None if there are no subjects.
+pub fn bindings(
+    addon: &ManagedClusterAddOn,
+    registrations: &[RegistrationConfig],
+    has_role: bool,
+    cluster_roles: &[String],
+) -> Vec<RoleBinding> {
+    let subjects = kube_client_subject(registrations).map(|subject| subjects(&addon.name_any(), subject));
+    let Some(subjects) = subjects.filter(|subjects| !subjects.is_empty()) else {
+        return vec![];
     };
-    (!subjects.is_empty()).then(|| RoleBinding {
-        metadata: metadata(addon),
-        role_ref,
-        subjects: Some(subjects),
-    })
+    let own = name(&addon.name_any());
+    let role = has_role.then(|| (own.clone(), "Role", own));
+    let prefix = cluster_role_prefix(&addon.name_any());
+    let others = cluster_roles
+        .iter()
+        .map(|role| (format!("{prefix}{role}"), "ClusterRole", role.clone()));
+    let bind = |(name, kind, role): (String, &str, String)| RoleBinding {
+        metadata: ObjectMeta {
+            name: Some(name),
+            ..metadata(addon)
+        },
+        role_ref: RoleRef {
+            api_group: RBAC_GROUP.to_owned(),
+            kind: kind.to_owned(),
+            name: role,
+        },
+        subjects: Some(subjects.clone()),
+    };
+    role.into_iter().chain(others).map(bind).collect()
 }
 
 /// The user and the groups of this cluster's agent alone.
@@ -126,6 +159,10 @@ mod tests {
         serde_json::from_value(wire).unwrap()
     }
 
+    fn binding(addon: &ManagedClusterAddOn, registrations: &[RegistrationConfig]) -> Option<RoleBinding> {
+        bindings(addon, registrations, true, &[]).pop()
+    }
+
     fn rules() -> Vec<PolicyRule> {
         let rule = json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]});
         vec![serde_json::from_value(rule).unwrap()]
@@ -143,7 +180,7 @@ mod tests {
             .unwrap()
             .groups
             .push(AUTHENTICATED_GROUP.into());
-        let binding = binding(&addon(), &configs).unwrap();
+        let binding = super::bindings(&addon(), &configs, true, &[]).remove(0);
         let named: Vec<_> = binding
             .subjects
             .unwrap()
@@ -159,6 +196,63 @@ mod tests {
         ];
         assert_eq!(named, expected.map(|(kind, name)| (kind.to_owned(), name.to_owned())));
         assert_eq!(binding.role_ref.name, "open-cluster-management:hello:agent");
+    }
+
+    #[test]
+    fn an_owner_is_named_in_the_version_that_its_hub_serves() {
+        let mut addon = addon();
+        assert_eq!(
+            owner(&addon, true).api_version,
+            "addon.open-cluster-management.io/v1beta1"
+        );
+        addon
+            .annotations_mut()
+            .insert(SERVED_ANNOTATION.into(), "v1alpha1".into());
+        assert_eq!(
+            owner(&addon, true).api_version,
+            "addon.open-cluster-management.io/v1alpha1"
+        );
+    }
+
+    #[test]
+    fn existing_cluster_roles_are_bound_in_the_clusters_namespace() {
+        let configs = Registration::kube_client("c1", "hello").configs;
+        let bound = bindings(&addon(), &configs, false, &["view".into(), "example:role".into()]);
+        let told: Vec<_> = bound
+            .iter()
+            .map(|binding| {
+                (
+                    binding.name_any(),
+                    binding.role_ref.kind.clone(),
+                    binding.role_ref.name.clone(),
+                )
+            })
+            .collect();
+        let expected = [
+            ("open-cluster-management:hello:agent:view", "ClusterRole", "view"),
+            (
+                "open-cluster-management:hello:agent:example:role",
+                "ClusterRole",
+                "example:role",
+            ),
+        ];
+        assert_eq!(
+            told,
+            expected.map(|(name, kind, role)| (name.to_owned(), kind.to_owned(), role.to_owned()))
+        );
+        assert!(
+            bound
+                .iter()
+                .all(|binding| binding.namespace().as_deref() == Some("c1") && is_ours("hello", &binding.name_any()))
+        );
+        assert_eq!(bindings(&addon(), &configs, true, &["view".into()]).len(), 2);
+        for (name, ours) in [
+            ("open-cluster-management:hello:agent", true),
+            ("open-cluster-management:hello:agents", false),
+            ("hello-token-role", false),
+        ] {
+            assert_eq!(is_ours("hello", name), ours, "{name}");
+        }
     }
 
     #[test]

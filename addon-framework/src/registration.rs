@@ -8,7 +8,7 @@ use peering_api::{
     },
 };
 
-use crate::addon::Options;
+use crate::{addon::Options, config::Settings};
 
 /// The kind whose owner reference says that OCM's addon-manager knows the addon.
 const OWNER_KIND: &str = "ClusterManagementAddOn";
@@ -31,16 +31,17 @@ pub fn is_guarded(addon: &ManagedClusterAddOn, options: &Options) -> bool {
         .is_none_or(|finalizer| addon.finalizers().contains(finalizer))
 }
 
-/// The agent's namespace on its cluster: the addon's override, then what the user asked for, then OCM's default.
-pub fn install_namespace(addon: &ManagedClusterAddOn, options: &Options) -> String {
-    let asked = || {
-        addon
-            .annotations()
-            .get(INSTALL_NAMESPACE_ANNOTATION)
-            .filter(|namespace| !namespace.is_empty())
-    };
-    let chosen = options.install_namespace.as_ref().or_else(asked);
-    chosen.cloned().unwrap_or_else(|| DEFAULT_INSTALL_NAMESPACE.to_owned())
+/// The agent's namespace on its cluster: what the configurations say, then the addon's option, then what the user asked
+/// for, then OCM's default. An empty text says nothing.
+pub fn install_namespace(addon: &ManagedClusterAddOn, options: &Options, settings: &Settings) -> String {
+    let configured = settings.agent_install_namespace.as_ref();
+    let chosen = [
+        configured,
+        options.install_namespace.as_ref(),
+        addon.annotations().get(INSTALL_NAMESPACE_ANNOTATION),
+    ];
+    let chosen = chosen.into_iter().flatten().find(|namespace| !namespace.is_empty());
+    chosen.map_or(DEFAULT_INSTALL_NAMESPACE, String::as_str).to_owned()
 }
 
 /// The list to write. What the registration agent owns in it stays: the `driver`, and, with the token driver, the subject.
@@ -187,14 +188,23 @@ mod tests {
         let mut addon = ManagedClusterAddOn::default();
         let options = |namespace: Option<&str>| Options {
             install_namespace: namespace.map(str::to_owned),
-            finalizer: None,
+            ..Options::default()
         };
-        assert_eq!(install_namespace(&addon, &options(None)), DEFAULT_INSTALL_NAMESPACE);
+        let settings = |namespace: Option<&str>| Settings {
+            agent_install_namespace: namespace.map(str::to_owned),
+            ..Settings::default()
+        };
+        let chosen = |addon: &ManagedClusterAddOn, option, setting| {
+            install_namespace(addon, &options(option), &settings(setting))
+        };
+        assert_eq!(chosen(&addon, None, None), DEFAULT_INSTALL_NAMESPACE);
         addon
             .annotations_mut()
             .insert(INSTALL_NAMESPACE_ANNOTATION.into(), "default".into());
-        assert_eq!(install_namespace(&addon, &options(None)), "default");
-        assert_eq!(install_namespace(&addon, &options(Some("mine"))), "mine");
+        assert_eq!(chosen(&addon, None, None), "default");
+        assert_eq!(chosen(&addon, Some("mine"), None), "mine");
+        assert_eq!(chosen(&addon, Some("mine"), Some("theirs")), "theirs");
+        assert_eq!(chosen(&addon, None, Some("")), "default", "empty leaves it alone");
     }
 
     #[test]

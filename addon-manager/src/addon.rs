@@ -2,13 +2,13 @@
 //! hub, and what has to happen before it may be removed.
 use std::{collections::BTreeMap, sync::Arc};
 
-use addon_framework::{Addon, AddonError, Options, Registration, Removal};
+use addon_framework::{Addon, AddonError, ConfigKind, Options, Registration, Removal, Site};
 use futures::{FutureExt, future::BoxFuture};
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::{ResourceExt, core::DynamicObject};
 use peering_api::{
     names,
-    ocm::{ManagedCluster, ManagedClusterAddOn, names as ocm},
+    ocm::{ManagedCluster, ManagedClusterAddOn},
     peering::ReportRequest,
 };
 use serde_json::{Value, json};
@@ -39,14 +39,10 @@ impl Addon for TokenExchange {
         names::ADDON
     }
 
-    fn manifests(
-        &self,
-        cluster: &ManagedCluster,
-        addon: &ManagedClusterAddOn,
-    ) -> Result<Vec<DynamicObject>, AddonError> {
-        let namespace = addon.status.as_ref().and_then(|status| status.namespace.as_deref());
-        let (namespace, name) = (namespace.unwrap_or(ocm::DEFAULT_INSTALL_NAMESPACE), cluster.name_any());
+    fn manifests(&self, site: &Site<'_>) -> Result<Vec<DynamicObject>, AddonError> {
+        let (namespace, name) = (&site.install_namespace, site.cluster_name());
         let mut manifests = render(namespace, &name, &self.image)?;
+        site.settings.inject(&mut manifests);
         let member = self.hub.members.get(Some(&name), &name);
         let requests = member.map(|member| member.spec.reports.clone()).unwrap_or_default();
         manifests.extend(reading(namespace, &requests)?);
@@ -60,6 +56,7 @@ impl Addon for TokenExchange {
     fn options(&self) -> Options {
         Options {
             finalizer: Some(names::WITHDRAW_FINALIZER.to_owned()),
+            configs: vec![ConfigKind::deployment_config()],
             ..Options::default()
         }
     }

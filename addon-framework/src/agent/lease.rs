@@ -38,8 +38,35 @@ const RETRY: Backoff = Backoff {
 /// Renews the Lease `name` (the addon's name) in `namespace` (the agent's) until `token` is cancelled, while `health` says
 /// that the agent works; makes it if it is missing. Needs `get`, `create` and `patch` on `leases` in that namespace.
 pub async fn keep(client: Client, namespace: &str, name: &str, health: impl Fn() -> bool, token: CancellationToken) {
-    let leases = Api::<Lease>::namespaced(client, namespace);
-    let renewals = renew_for_ever(health, || renew(&leases, name));
+    let leases = [Api::<Lease>::namespaced(client, namespace)];
+    keep_first(&leases, namespace, name, health, token).await;
+}
+
+/// [`keep`], with a Lease in the cluster's namespace on the hub instead if the agent's own cluster does not serve Leases at
+/// all. Needs the same rights there: the addon grants them by its registration.
+pub async fn keep_or_on_hub(
+    client: Client,
+    namespace: &str,
+    (hub, cluster): (Client, &str),
+    name: &str,
+    health: impl Fn() -> bool,
+    token: CancellationToken,
+) {
+    let leases = [
+        Api::<Lease>::namespaced(client, namespace),
+        Api::namespaced(hub, cluster),
+    ];
+    keep_first(&leases, namespace, name, health, token).await;
+}
+
+async fn keep_first(
+    leases: &[Api<Lease>],
+    namespace: &str,
+    name: &str,
+    health: impl Fn() -> bool,
+    token: CancellationToken,
+) {
+    let renewals = renew_for_ever(health, || renew_first(leases, name));
     if token.run_until_cancelled(renewals).await.is_none() {
         debug!(namespace, name, "lease no longer renewed");
     }
@@ -65,6 +92,19 @@ async fn renew_for_ever<F: Future<Output = Result<(), kube::Error>>>(health: imp
         };
         sleep(wait).await;
     }
+}
+
+/// Renews the Lease at the first of these places where there can be one.
+async fn renew_first(places: &[Api<Lease>], name: &str) -> Result<(), kube::Error> {
+    let mut result = Ok(());
+    for leases in places {
+        result = renew(leases, name).await;
+        // One that cannot be created because it is "not found": its kind is not served.
+        if !matches!(&result, Err(kube::Error::Api(status)) if status.is_not_found()) {
+            return result;
+        }
+    }
+    result
 }
 
 /// One request in the usual case: a patch; a Lease which is not there yet is created.
@@ -104,7 +144,10 @@ fn new_lease(name: &str, now: Timestamp) -> Lease {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::{Cell, RefCell};
+    use std::{
+        cell::{Cell, RefCell},
+        sync::{Arc, Mutex},
+    };
 
     use tokio::time::{Instant, timeout};
 
@@ -157,6 +200,51 @@ mod tests {
             asked.get() > 10
         };
         assert!(waits(health, 0).await.len() >= 46);
+    }
+
+    /// The Leases of an API server which answers patches and creations with these codes, and what it was asked.
+    fn leases(patch: u16, create: u16) -> (Api<Lease>, Arc<Mutex<Vec<String>>>) {
+        let asked = Arc::new(Mutex::new(vec![]));
+        let seen = asked.clone();
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let is_patch = request.method() == http::Method::PATCH;
+            seen.lock()
+                .unwrap()
+                .push(format!("{} {}", request.method(), request.uri().path()));
+            let code = if is_patch { patch } else { create };
+            let reason = if code == 404 { "NotFound" } else { "" };
+            let body = if code < 300 {
+                json!(new_lease("hello", Timestamp::UNIX_EPOCH))
+            } else {
+                json!({"kind": "Status", "apiVersion": "v1", "code": code, "reason": reason, "message": "", "metadata": {}})
+            };
+            let body = kube::client::Body::from(body.to_string().into_bytes());
+            std::future::ready(http::Response::builder().status(code).body(body))
+        });
+        (Api::namespaced(Client::new(service, "default"), "ns"), asked)
+    }
+
+    #[tokio::test]
+    async fn the_hub_holds_the_lease_only_if_the_cluster_serves_none() {
+        for (patch, create, on_hub, works) in [
+            (200, 201, false, true),
+            (404, 201, false, true),
+            (404, 404, true, true),
+            (403, 201, false, false),
+            (404, 403, false, false),
+            (500, 500, false, false),
+        ] {
+            let ((cluster, _), (hub, asked)) = (leases(patch, create), leases(200, 201));
+            let renewed = renew_first(&[cluster, hub], "hello").await;
+            let seen = asked.lock().unwrap().clone();
+            assert_eq!(
+                (!seen.is_empty(), renewed.is_ok()),
+                (on_hub, works),
+                "{patch} {create} {seen:?}"
+            );
+        }
+        let (alone, _) = leases(404, 404);
+        assert!(renew_first(&[alone], "hello").await.is_err());
     }
 
     #[test]

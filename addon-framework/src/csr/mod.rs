@@ -6,6 +6,7 @@
 //!
 //! Requests for a signer of the addon's own are judged again by the same rules before they are signed ([`sign`]), so that
 //! what was approved by hand is not signed with another subject or extension.
+mod ca;
 mod signer;
 
 use jiff::Timestamp;
@@ -30,6 +31,8 @@ use x509_parser::{
     x509::{SubjectPublicKeyInfo, X509Name},
 };
 
+pub(crate) use self::ca::Rotation;
+pub use self::ca::SigningCa;
 use self::signer::Terms;
 pub use self::signer::{Signer, SignerError};
 use crate::registration::kube_client_subject;

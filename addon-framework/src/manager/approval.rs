@@ -97,8 +97,19 @@ fn judged<T>(shared: &Shared, key: &Key, csr: &CertificateSigningRequest, judge:
 
 /// Signs a request that was approved, by us or by hand.
 async fn sign(shared: &Shared, key: Key, name: String, request: &CertificateSigningRequest) -> Result<Outcome, Error> {
-    let addon = shared.addons.get(&key.addon);
-    let Some(signer) = addon.and_then(|addon| addon.signer(&key.cluster, &request.spec.signer_name)) else {
+    let (addon, signer_name) = (shared.addons.get(&key.addon), &request.spec.signer_name);
+    let watches = shared
+        .watches
+        .get()
+        .filter(|watches| watches.has_ca(&key.addon, signer_name));
+    let signer = if let Some(watches) = watches {
+        // Before it is looked for: a CA that comes now touches what waits.
+        shared.wait_for_change(key.clone(), name.clone());
+        watches.signer(&key.addon, signer_name)
+    } else {
+        addon.and_then(|ours| ours.addon.signer(&key.cluster, signer_name))
+    };
+    let Some(signer) = signer else {
         return Ok(Outcome::Done);
     };
     let serial = rand::random();

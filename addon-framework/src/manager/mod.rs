@@ -1,9 +1,13 @@
 //! The hub side: watches what concerns our addons, and runs one controller per concern. Each file here is one controller;
 //! what they decide is in the pure modules beside this directory.
 mod approval;
+mod configs;
 mod deploy;
+mod hooks;
 mod registration;
 mod removal;
+mod render;
+mod watches;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -12,28 +16,29 @@ use std::{
     time::Duration,
 };
 
-use futures::future::join_all;
-use kube_runtime::watcher;
+use jiff::Timestamp;
 use peering_api::{
-    k8s_openapi::api::{
-        certificates::v1::CertificateSigningRequest,
-        rbac::v1::{Role, RoleBinding},
-    },
+    k8s_openapi::api::rbac::v1::RoleBinding,
     kube::{self, Api, ResourceExt},
     ocm::{
         ManagedCluster, ManagedClusterAddOn, ManifestWork,
-        names::{ADDON_NAME_LABEL, CLUSTER_NAME_LABEL},
+        names::{ADDON_NAME_LABEL, ADDON_NAMESPACE_LABEL},
     },
 };
 use thiserror::Error;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
+use self::{
+    render::Memo,
+    watches::{Watches, is_managed},
+};
 use crate::{
-    addon::{Addon, AddonError},
-    csr,
-    runtime::{Clients, Outcome, Queue, RunOptions, Watch, WatchState, run, watch},
-    work::{self, WorkError},
+    addon::{Addon, AddonError, Options},
+    config::{self, Resolution},
+    rbac,
+    runtime::{Clients, Outcome, Queue, RunOptions, WatchState, run, write},
+    work::{self, Part, WorkError},
 };
 
 /// Reconciles that run at once, per controller: enough to keep an API server busy over a slow network.
@@ -106,6 +111,15 @@ impl Key {
     fn labelled(object: &impl ResourceExt) -> Option<Self> {
         Some(Self::new(object.namespace()?, object.labels().get(ADDON_NAME_LABEL)?))
     }
+
+    /// Of a work, which may be in the namespace of another cluster.
+    fn of_work(work: &ManifestWork) -> Option<Self> {
+        let key = Self::labelled(work)?;
+        Some(match work.labels().get(ADDON_NAMESPACE_LABEL) {
+            Some(cluster) => Self::new(cluster, key.addon),
+            None => key,
+        })
+    }
 }
 
 /// Collects addons for a [`Manager`].
@@ -135,8 +149,10 @@ impl Builder {
     pub fn build(self) -> Result<Manager, BuildError> {
         let mut addons = BTreeMap::new();
         for addon in self.addons {
-            if let Some(other) = addons.insert(addon.name().to_owned(), addon) {
-                return Err(BuildError::Duplicate(other.name().to_owned()));
+            let options = Arc::new(addon.options());
+            let ours = Ours { addon, options };
+            if let Some(other) = addons.insert(ours.addon.name().to_owned(), ours) {
+                return Err(BuildError::Duplicate(other.addon.name().to_owned()));
             }
         }
         if addons.is_empty() {
@@ -148,6 +164,8 @@ impl Builder {
             queues: Queues::default(),
             waiting: Mutex::default(),
             works: Mutex::default(),
+            bindings: Mutex::default(),
+            memo: Memo::default(),
             watches: OnceLock::new(),
         };
         Ok(Manager {
@@ -183,7 +201,19 @@ impl Manager {
 
     /// Looks again at an addon on a cluster: for when something has changed that the framework does not watch.
     pub fn trigger(&self, cluster: &str, addon: &str) {
-        self.shared.touch(&Key::new(cluster, addon));
+        let key = Key::new(cluster, addon);
+        self.shared.memo.forget(&key);
+        self.shared.touch(&key);
+    }
+
+    /// The CAs that servers have to trust to accept the certificates of a signer in [`Options::signing_cas`], as PEM: the one
+    /// that signs now, those in `ca.crt` of its Secret, and those before that this manager has seen, as long as they are valid.
+    #[must_use]
+    pub fn trusted_cas(&self, addon: &str, signer: &str) -> String {
+        let watches = self.shared.watches.get();
+        watches
+            .map(|watches| watches.trusted_cas(addon, signer, Timestamp::now()))
+            .unwrap_or_default()
     }
 
     /// What the watches are doing, by name; empty until [`Manager::run`]. Ready to work when all have been `Synced`.
@@ -218,6 +248,8 @@ impl Manager {
                 self.control("deploy", &queues.deploy, &token, deploy::reconcile),
                 self.control("removal", &queues.removal, &token, removal::reconcile),
                 self.control("csr-approval", &queues.requests, &token, approval::reconcile),
+                self.control("configs", &queues.configs, &token, configs::reconcile),
+                self.control("default-configs", &queues.defaults, &token, configs::reconcile_defaults),
             );
         }
         tasks.close();
@@ -249,28 +281,44 @@ struct Queues {
     deploy: Queue<Key>,
     removal: Queue<Key>,
     requests: Queue<String>,
+    configs: Queue<Key>,
+    /// Names of addons.
+    defaults: Queue<String>,
+}
+
+/// One of the manager's addons. Its options never change.
+struct Ours {
+    addon: Arc<dyn Addon>,
+    options: Arc<Options>,
 }
 
 /// What all controllers share.
 struct Shared {
     clients: Clients,
-    addons: BTreeMap<String, Arc<dyn Addon>>,
+    addons: BTreeMap<String, Ours>,
     queues: Queues,
     /// Names of signing requests which may be approved once their addon or cluster changes.
     waiting: Mutex<HashMap<Key, BTreeSet<String>>>,
-    /// Indices of the deploy works that were seen: the watch finds them by name only.
-    works: Mutex<HashMap<Key, BTreeSet<usize>>>,
+    /// Namespaces and names of an addon's works that were seen: the watch finds them by name only.
+    works: Mutex<HashMap<Key, BTreeSet<(String, String)>>>,
+    /// Names of an addon's `RoleBinding`s that were seen, as above.
+    bindings: Mutex<HashMap<Key, BTreeSet<String>>>,
+    memo: Memo,
     watches: OnceLock<Watches>,
 }
 
 impl Shared {
     /// Everything that is known about one addon on one cluster, if it is one of ours.
     fn observed(&self, key: &Key) -> Option<Observed> {
-        let addon = Arc::clone(self.addons.get(&key.addon)?);
+        let ours = self.addons.get(&key.addon)?;
         let watches = self.watches.get()?;
         let object = watches.addons.get(&key.addon)?.get(Some(&key.cluster), &key.addon)?;
+        let managed = is_managed(watches.definition(&key.addon).as_deref());
+        let find = |kind: &_, config: &_| watches.find_config(kind, config);
         Some(Observed {
-            addon,
+            addon: Arc::clone(&ours.addon),
+            options: Arc::clone(&ours.options),
+            configs: config::resolve(&ours.options.configs, &object, managed, &find),
             object,
             cluster: watches.clusters.get(None, &key.cluster),
         })
@@ -287,6 +335,7 @@ impl Shared {
         self.queues.registration.add(key.clone());
         self.queues.deploy.add(key.clone());
         self.queues.removal.add(key.clone());
+        self.queues.configs.add(key.clone());
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
         for request in waiting.into_iter().flatten() {
             self.queues.requests.add(request);
@@ -299,34 +348,86 @@ impl Shared {
         }
     }
 
-    fn saw_work(&self, key: &Key, name: &str) {
-        let Some(index) = work::index(&key.addon, name) else {
-            return;
-        };
+    fn saw_work(&self, key: &Key, work: &ManifestWork) {
+        let (namespace, name) = (work.namespace().unwrap_or_default(), work.name_any());
         let watches = self.watches.get();
-        let gone = watches.is_some_and(|watches| watches.works.get(Some(&key.cluster), name).is_none());
+        let gone = watches.is_some_and(|watches| watches.works.get(Some(&namespace), &name).is_none());
         let mut works = self.works.lock().unwrap_or_else(PoisonError::into_inner);
         if !gone {
-            works.entry(key.clone()).or_default().insert(index);
-        } else if let Some(indices) = works.get_mut(key) {
-            indices.remove(&index);
-            if indices.is_empty() {
+            works.entry(key.clone()).or_default().insert((namespace, name));
+        } else if let Some(seen) = works.get_mut(key) {
+            seen.remove(&(namespace, name));
+            if seen.is_empty() {
                 works.remove(key);
             }
         }
     }
 
-    /// The deploy works that are there.
-    fn works(&self, key: &Key) -> work::Existing {
+    fn saw_binding(&self, key: &Key, name: &str) {
+        if rbac::is_ours(&key.addon, name) {
+            let mut seen = self.bindings.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.entry(key.clone()).or_default().insert(name.to_owned());
+        }
+    }
+
+    /// Our `RoleBinding`s of an addon on a cluster that are there.
+    fn bindings(&self, key: &Key) -> Vec<Arc<RoleBinding>> {
+        let mut bindings = self.bindings.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(seen), Some(watches)) = (bindings.get_mut(key), self.watches.get()) else {
+            return vec![];
+        };
+        let mut found = vec![];
+        seen.retain(|name| {
+            let binding = watches.bindings.get(Some(&key.cluster), name);
+            let there = binding.is_some();
+            found.extend(binding);
+            there
+        });
+        if seen.is_empty() {
+            bindings.remove(key);
+        }
+        found
+    }
+
+    /// All works of an addon on a cluster that are there.
+    fn all_works(&self, key: &Key) -> Vec<Arc<ManifestWork>> {
         let works = self.works.lock().unwrap_or_else(PoisonError::into_inner);
-        let (Some(indices), Some(watches)) = (works.get(key), self.watches.get()) else {
-            return work::Existing::new();
+        let (Some(seen), Some(watches)) = (works.get(key), self.watches.get()) else {
+            return vec![];
         };
-        let found = |index: &usize| {
-            let name = work::name(&key.addon, *index);
-            Some((*index, watches.works.get(Some(&key.cluster), &name)?))
-        };
-        indices.iter().filter_map(found).collect()
+        let find = |(namespace, name): &(String, String)| watches.works.get(Some(namespace), name);
+        seen.iter().filter_map(find).collect()
+    }
+
+    /// The deploy works of one part that are there.
+    fn works(&self, key: &Key, part: &Part) -> work::Existing {
+        let works = self.all_works(key).into_iter();
+        let ours = works.filter(|work| work.metadata.namespace.as_ref() == Some(&part.cluster));
+        ours.filter_map(|work| Some((part.index(&work.name_any())?, work)))
+            .collect()
+    }
+
+    fn cluster(&self, name: &str) -> Option<Arc<ManagedCluster>> {
+        self.watches.get()?.clusters.get(None, name)
+    }
+
+    /// Adds or removes a finalizer of an addon on a cluster.
+    async fn set_finalizer(
+        &self,
+        key: &Key,
+        object: &ManagedClusterAddOn,
+        finalizer: &str,
+        present: bool,
+    ) -> Result<(), Error> {
+        let verb = if present { "add" } else { "remove" };
+        let action = format!(
+            "{verb} finalizer {finalizer} of ManagedClusterAddOn {}/{}",
+            key.cluster, key.addon
+        );
+        write::finalizer(&self.addon_api(&key.cluster), object, finalizer, present)
+            .await
+            .map(drop)
+            .map_err(Error::request(action))
     }
 
     fn wait_for_change(&self, key: Key, request: String) {
@@ -342,152 +443,21 @@ impl Shared {
 /// One addon on one cluster, as last seen.
 struct Observed {
     addon: Arc<dyn Addon>,
+    options: Arc<Options>,
+    /// What it is to be rendered with.
+    configs: Resolution,
     object: Arc<ManagedClusterAddOn>,
     cluster: Option<Arc<ManagedCluster>>,
 }
 
-struct Watches {
-    /// One watch per addon, by its name: an API server can filter by name, so others' addons cost nothing.
-    addons: BTreeMap<String, Watch<ManagedClusterAddOn>>,
-    clusters: Watch<ManagedCluster>,
-    works: Watch<ManifestWork>,
-    roles: Watch<Role>,
-    bindings: Watch<RoleBinding>,
-    requests: Watch<CertificateSigningRequest>,
-}
-
-impl Watches {
-    fn start(shared: &Arc<Shared>, tasks: &TaskTracker, token: &CancellationToken) -> Self {
-        let client = || shared.clients.watch.clone();
-        let names = shared.addons.keys().cloned().collect::<Vec<_>>().join(",");
-        let ours = watcher::Config::default().labels(&format!("{ADDON_NAME_LABEL} in ({names})"));
-        let requests = ours
-            .clone()
-            .labels(&format!("{ADDON_NAME_LABEL} in ({names}),{CLUSTER_NAME_LABEL}"));
-        let addons = shared
-            .addons
-            .keys()
-            .map(|name| (name.clone(), Self::addon(shared, tasks, token, name)))
-            .collect();
-        let on = Arc::clone(shared);
-        let clusters = watch(
-            tasks,
-            token,
-            "managedclusters",
-            Api::all(client()),
-            watcher::Config::default(),
-            move |cluster: &ManagedCluster| on.touch_cluster(&cluster.name_any()),
-        );
-        let on = Arc::clone(shared);
-        let works = watch(
-            tasks,
-            token,
-            "manifestworks",
-            Api::all(client()),
-            ours.clone(),
-            move |work: &ManifestWork| {
-                if let Some(key) = Key::labelled(work) {
-                    on.saw_work(&key, &work.name_any());
-                    on.queues.deploy.add(key);
-                }
-            },
-        );
-        let on = Arc::clone(shared);
-        let roles = watch(
-            tasks,
-            token,
-            "roles",
-            Api::all(client()),
-            ours.clone(),
-            move |role: &Role| {
-                if let Some(key) = Key::labelled(role) {
-                    on.queues.registration.add(key);
-                }
-            },
-        );
-        let on = Arc::clone(shared);
-        let bindings = watch(
-            tasks,
-            token,
-            "rolebindings",
-            Api::all(client()),
-            ours,
-            move |binding: &RoleBinding| {
-                if let Some(key) = Key::labelled(binding) {
-                    on.queues.registration.add(key);
-                }
-            },
-        );
-        let on = Arc::clone(shared);
-        let pending = move |request: &CertificateSigningRequest| {
-            if csr::labelled(request).is_some() {
-                on.queues.requests.add(request.name_any());
-            }
-        };
-        let requests = watch(
-            tasks,
-            token,
-            "certificatesigningrequests",
-            Api::all(client()),
-            requests,
-            pending,
-        );
-        Self {
-            addons,
-            clusters,
-            works,
-            roles,
-            bindings,
-            requests,
-        }
-    }
-
-    fn addon(
-        shared: &Arc<Shared>,
-        tasks: &TaskTracker,
-        token: &CancellationToken,
-        name: &str,
-    ) -> Watch<ManagedClusterAddOn> {
-        let (on, api) = (Arc::clone(shared), Api::all(shared.clients.watch.clone()));
-        let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-        watch(
-            tasks,
-            token,
-            format!("managedclusteraddons/{name}"),
-            api,
-            config,
-            move |addon: &ManagedClusterAddOn| {
-                on.touch(&Key::new(addon.namespace().unwrap_or_default(), addon.name_any()));
-            },
-        )
-    }
-
-    async fn ready(&self) {
-        join_all(self.addons.values().map(Watch::ready)).await;
-        tokio::join!(
-            self.clusters.ready(),
-            self.works.ready(),
-            self.roles.ready(),
-            self.bindings.ready(),
-            self.requests.ready()
-        );
-    }
-
-    fn states(&self) -> Vec<(String, WatchState)> {
-        let addons = self
-            .addons
-            .iter()
-            .map(|(name, watch)| (format!("managedclusteraddons/{name}"), watch.state()));
-        let others = [
-            ("managedclusters", self.clusters.state()),
-            ("manifestworks", self.works.state()),
-            ("roles", self.roles.state()),
-            ("rolebindings", self.bindings.state()),
-            ("certificatesigningrequests", self.requests.state()),
-        ];
-        addons
-            .chain(others.map(|(name, state)| (name.to_owned(), state)))
-            .collect()
+impl Observed {
+    /// The cluster that the agent runs on, if it is another one than its own.
+    fn hosting_cluster(&self, cluster: &ManagedCluster) -> Option<String> {
+        let host = self
+            .addon
+            .hosting_cluster(cluster, &self.object)
+            .filter(|_| self.options.hosted)?;
+        (!host.is_empty() && host != cluster.name_any()).then_some(host)
     }
 }
 

@@ -7,14 +7,14 @@ use peering_api::{
 };
 use tracing::{debug, info};
 
-use super::{Error, Key, Observed, Shared};
+use super::{Error, Key, Observed, Shared, deploy::FINALIZERS};
 use crate::{
     addon::Removal,
     registration::is_owned,
     runtime::{
         Outcome,
         conditions::{self, Wanted},
-        error_chain, write,
+        error_chain,
     },
 };
 
@@ -24,6 +24,13 @@ const MANAGER: &str = "addon-framework-removal";
 /// Condition on an addon which is being deleted and waits for its hook.
 const REMOVABLE: &str = "Removable";
 
+/// Finalizers of older frameworks: whoever takes over an addon removes them.
+const DEPRECATED: [&str; 3] = [
+    "cluster.open-cluster-management.io/addon-pre-delete",
+    "cluster.open-cluster-management.io/hosting-addon-pre-delete",
+    "cluster.open-cluster-management.io/hosting-manifests-cleanup",
+];
+
 /// How soon a waiting hook is asked again if nothing has changed meanwhile.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 
@@ -31,10 +38,13 @@ pub(super) async fn reconcile(shared: Arc<Shared>, key: Key) -> Result<Outcome, 
     let Some(observed) = shared.observed(&key) else {
         return Ok(Outcome::Done);
     };
-    let Some(finalizer) = observed.addon.options().finalizer else {
+    let object = &observed.object;
+    if object.metadata.deletion_timestamp.is_some() && release(&shared, &key, &observed).await? {
+        return Ok(Outcome::Done);
+    }
+    let Some(finalizer) = observed.options.finalizer.clone() else {
         return Ok(Outcome::Done);
     };
-    let object = &observed.object;
     if object.metadata.deletion_timestamp.is_none() {
         if is_owned(object) && observed.cluster.is_some() {
             set(&shared, &key, &observed, &finalizer, true).await?;
@@ -111,17 +121,33 @@ async fn is_gone(shared: &Shared, key: &Key) -> Result<bool, Error> {
         .is_none())
 }
 
+/// Removes a finalizer that nobody will ever do anything for; returns whether it did. The event of that brings us back to
+/// the next one.
+async fn release(shared: &Shared, key: &Key, observed: &Observed) -> Result<bool, Error> {
+    let held = |finalizers: &'static [&'static str]| {
+        let known = observed.object.finalizers();
+        finalizers
+            .iter()
+            .find(|finalizer| known.iter().any(|known| known == *finalizer))
+    };
+    let finalizer = match (held(&DEPRECATED), held(&FINALIZERS)) {
+        (Some(deprecated), _) => deprecated,
+        (None, Some(ours)) if observed.cluster.is_none() && is_gone(shared, key).await? => {
+            info!(
+                cluster = key.cluster,
+                addon = key.addon,
+                finalizer = ours,
+                "cluster is gone, addon released"
+            );
+            ours
+        }
+        _ => return Ok(false),
+    };
+    set(shared, key, observed, finalizer, false).await.map(|()| true)
+}
+
 async fn set(shared: &Shared, key: &Key, observed: &Observed, finalizer: &str, present: bool) -> Result<(), Error> {
-    let verb = if present { "add" } else { "remove" };
-    let action = format!(
-        "{verb} finalizer {finalizer} of ManagedClusterAddOn {}/{}",
-        key.cluster, key.addon
-    );
-    let api = shared.addon_api(&key.cluster);
-    write::finalizer(&api, observed.object.as_ref(), finalizer, present)
-        .await
-        .map(drop)
-        .map_err(Error::request(action))
+    shared.set_finalizer(key, &observed.object, finalizer, present).await
 }
 
 async fn tell(shared: &Shared, key: &Key, observed: &Observed, wanted: Wanted) -> Result<(), Error> {

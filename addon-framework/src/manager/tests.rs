@@ -15,7 +15,7 @@ impl Addon for Named {
         self.0
     }
 
-    fn manifests(&self, _: &ManagedCluster, _: &ManagedClusterAddOn) -> Result<Vec<DynamicObject>, AddonError> {
+    fn manifests(&self, _: &crate::Site<'_>) -> Result<Vec<DynamicObject>, AddonError> {
         Ok(vec![])
     }
 }

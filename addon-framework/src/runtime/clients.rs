@@ -5,6 +5,7 @@ use peering_api::kube::{self, Client, Config, client::ClientBuilder};
 use tower::layer::layer_fn;
 
 use super::writes::Counted;
+use crate::AddonVersions;
 
 /// How long a TCP and TLS connection may take to come up. Short: a lost API server is noticed by it.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,13 +35,15 @@ impl std::fmt::Debug for Clients {
     }
 }
 
-/// Makes the clients of a cluster. Needs a rustls crypto provider, installed by `main`.
+/// Makes the clients of a cluster, which speak the version of the addon kinds that it serves ([`AddonVersions`]). Needs a rustls crypto provider, installed by `main`.
 pub fn clients(config: Config) -> Result<Clients, kube::Error> {
     let (watch, request) = configs(config);
+    let versions = AddonVersions::default();
     Ok(Clients {
-        watch: Client::try_from(watch)?,
+        watch: ClientBuilder::try_from(watch)?.with_layer(&versions).build(),
         request: ClientBuilder::try_from(request)?
             .with_layer(&layer_fn(Counted::new))
+            .with_layer(&versions)
             .build(),
     })
 }

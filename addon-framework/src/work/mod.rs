@@ -1,12 +1,18 @@
 //! The deploy works: planned from an addon's manifests, compared with what is there, and their answers read. Pure.
+mod extras;
+mod feedback;
 mod pack;
+mod part;
 mod plan;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use peering_api::{
     k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition,
-    kube::{ResourceExt, core::DynamicObject},
+    kube::{
+        ResourceExt,
+        core::{DynamicObject, ObjectMeta},
+    },
     ocm::{
         ManifestWork,
         addon::ConfigReference,
@@ -17,7 +23,13 @@ use peering_api::{
 use serde_json::json;
 use thiserror::Error;
 
-pub use self::plan::{Existing, index, plan};
+pub(crate) use self::extras::identifier;
+pub use self::{
+    extras::Extras,
+    feedback::Feedback,
+    part::Part,
+    plan::{Existing, plan},
+};
 use crate::{
     compare,
     runtime::conditions::{Status, Wanted, find},
@@ -55,9 +67,11 @@ pub enum WorkError {
     Serialize(#[from] serde_json::Error),
 }
 
-/// Name of an addon's deploy work with this index.
-pub fn name(addon: &str, index: usize) -> String {
-    format!("addon-{addon}-deploy-{index}")
+/// One work with these manifests.
+pub fn single(metadata: ObjectMeta, manifests: &[DynamicObject], extras: &Extras) -> Result<ManifestWork, WorkError> {
+    check(manifests)?;
+    let manifests: Result<_, _> = manifests.iter().map(serde_json::to_value).collect();
+    Ok(plan::build(metadata, manifests?, extras))
 }
 
 fn check(manifests: &[DynamicObject]) -> Result<(), WorkError> {
@@ -107,9 +121,16 @@ pub fn config_spec_hash(references: &[ConfigReference]) -> Option<String> {
 pub fn unchanged(observed: &ManifestWork, wanted: &ManifestWork) -> bool {
     let hash = |work: &ManifestWork| work.annotations().get(CONFIG_SPEC_HASH_ANNOTATION).cloned();
     let (seen, wish) = (&observed.spec, &wanted.spec);
-    let option = wish.delete_option.is_none() || compare::same(&json!(seen.delete_option), &json!(wish.delete_option));
-    let configs = wish.manifest_configs.is_empty()
-        || compare::covers(&json!(seen.manifest_configs), &json!(wish.manifest_configs));
+    // What an addon no longer asks for has to go; a policy of somebody else's may stay.
+    let orphans = |work: &ManifestWork| {
+        let option = work.spec.delete_option.as_ref();
+        option.is_some_and(|option| option.propagation_policy.as_deref() == Some(extras::SELECTIVELY))
+    };
+    let option = match &wish.delete_option {
+        Some(wish) => compare::same(&json!(seen.delete_option), &json!(wish)),
+        None => !orphans(observed),
+    };
+    let configs = compare::covers(&json!(seen.manifest_configs), &json!(wish.manifest_configs));
     compare::covers_metadata(&observed.metadata, &wanted.metadata)
         && hash(observed) == hash(wanted)
         && seen.workload.manifests.len() == wish.workload.manifests.len()

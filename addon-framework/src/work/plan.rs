@@ -5,23 +5,20 @@ use std::{
 };
 
 use peering_api::{
-    kube::{
-        ResourceExt,
-        core::{DynamicObject, ObjectMeta},
-    },
+    kube::core::{DynamicObject, ObjectMeta},
     ocm::{
         ManagedClusterAddOn, ManifestWork,
-        names::{ADDON_NAME_LABEL, CONFIG_SPEC_HASH_ANNOTATION, condition},
+        names::condition,
         work::{MAX_MANIFESTS_SIZE, ManifestStatus, ManifestWorkSpec, Workload},
     },
 };
 use serde_json::Value;
 
 use super::{
-    WorkError, check, config_spec_hash, described, name,
+    Extras, Part, WorkError, check, described,
     pack::{Id, Item, pack, size},
 };
-use crate::{rbac, runtime::conditions::find};
+use crate::runtime::conditions::find;
 
 /// The works that are there, by index.
 pub type Existing = BTreeMap<usize, Arc<ManifestWork>>;
@@ -38,14 +35,14 @@ pub struct Plan {
     pub held: bool,
 }
 
-/// Index of a deploy work of this addon, by its name.
-pub fn index(addon: &str, work: &str) -> Option<usize> {
-    let index = work.rsplit_once('-')?.1.parse().ok()?;
-    (name(addon, index) == work).then_some(index)
-}
-
 /// Plans the works which deploy these manifests.
-pub fn plan(addon: &ManagedClusterAddOn, manifests: &[DynamicObject], existing: &Existing) -> Result<Plan, WorkError> {
+pub fn plan(
+    part: &Part,
+    addon: &ManagedClusterAddOn,
+    manifests: &[DynamicObject],
+    extras: &Extras,
+    existing: &Existing,
+) -> Result<Plan, WorkError> {
     check(manifests)?;
     let values = manifests
         .iter()
@@ -73,7 +70,8 @@ pub fn plan(addon: &ManagedClusterAddOn, manifests: &[DynamicObject], existing: 
             plan.held = true;
         } else if let Some(work) = packed.get(&index) {
             let manifests = work.iter().map(|&position| values[position].clone()).collect();
-            plan.wanted.push(build(addon, index, manifests));
+            plan.wanted
+                .push(build(part.metadata(addon, part.name(index)), manifests, extras));
         } else {
             plan.obsolete.extend(existing.get(&index).cloned());
         }
@@ -90,26 +88,12 @@ fn item(manifest: &Value) -> Result<Item, WorkError> {
     Ok(Item { id, size })
 }
 
-fn build(addon: &ManagedClusterAddOn, index: usize, manifests: Vec<Value>) -> ManifestWork {
-    let name_of_addon = addon.name_any();
-    let references = addon
-        .status
-        .as_ref()
-        .map(|status| status.config_references.as_slice())
-        .unwrap_or_default();
-    let annotations = config_spec_hash(references).map(|hash| [(CONFIG_SPEC_HASH_ANNOTATION.to_owned(), hash)].into());
-    let metadata = ObjectMeta {
-        name: Some(name(&name_of_addon, index)),
-        namespace: addon.namespace(),
-        labels: Some([(ADDON_NAME_LABEL.to_owned(), name_of_addon)].into()),
-        annotations,
-        owner_references: Some(vec![rbac::owner(addon, true)]),
-        ..ObjectMeta::default()
-    };
-    let spec = ManifestWorkSpec {
+pub(super) fn build(metadata: ObjectMeta, manifests: Vec<Value>, extras: &Extras) -> ManifestWork {
+    let mut spec = ManifestWorkSpec {
         workload: Workload { manifests },
         ..ManifestWorkSpec::default()
     };
+    extras.apply(&mut spec);
     ManifestWork {
         metadata,
         spec,
@@ -143,11 +127,26 @@ fn has_applied(work: &ManifestWork, id: &Id) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use peering_api::{
+        kube::ResourceExt,
+        ocm::{
+            names::{ADDON_NAME_LABEL, CONFIG_SPEC_HASH_ANNOTATION},
+            work::ManifestConfig,
+        },
+    };
     use serde_json::json;
 
     use super::*;
 
     const KIB: usize = 1024;
+
+    fn part() -> Part {
+        Part::managed("hello", "c1")
+    }
+
+    fn plan(addon: &ManagedClusterAddOn, manifests: &[DynamicObject], existing: &Existing) -> Result<Plan, WorkError> {
+        super::plan(&part(), addon, manifests, &Extras::default(), existing)
+    }
 
     fn addon() -> ManagedClusterAddOn {
         let wire = json!({"metadata": {"name": "hello", "namespace": "c1", "uid": "u"}, "spec": {}});
@@ -180,7 +179,7 @@ mod tests {
             let status =
                 json!({"conditions": condition(failing.is_empty()), "resourceStatus": {"manifests": manifests}});
             work.status = serde_json::from_value(status).unwrap();
-            works.insert(index("hello", &work.name_any()).unwrap(), Arc::new(work));
+            works.insert(part().index(&work.name_any()).unwrap(), Arc::new(work));
         }
         works
     }
@@ -198,24 +197,7 @@ mod tests {
     }
 
     fn work(index: usize, names: &[&str]) -> (String, Vec<String>) {
-        (name("hello", index), names.iter().map(ToString::to_string).collect())
-    }
-
-    #[test]
-    fn names_tell_the_index() {
-        for (work, expected) in [
-            ("addon-hello-deploy-0", Some(0)),
-            ("addon-hello-deploy-12", Some(12)),
-            ("addon-hello-deploy-01", None),
-            ("addon-hello-deploy-+1", None),
-            ("addon-hello-deploy-", None),
-            ("addon-hello-pre-delete-0", None),
-            ("addon-other-deploy-0", None),
-            ("hello", None),
-        ] {
-            assert_eq!(index("hello", work), expected, "{work}");
-        }
-        assert_eq!(index("a-deploy-0", "addon-a-deploy-0-deploy-3"), Some(3));
+        (part().name(index), names.iter().map(ToString::to_string).collect())
     }
 
     #[test]
@@ -304,11 +286,28 @@ mod tests {
     }
 
     #[test]
+    fn every_work_says_what_is_reported_and_what_stays() {
+        let mut stays = map("b", 300 * KIB);
+        stays
+            .annotations_mut()
+            .insert("addon.open-cluster-management.io/deletion-orphan".into(), String::new());
+        let manifests = [map("a", 300 * KIB), stays];
+        let extras = Extras::new(&manifests, [ManifestConfig::default()]);
+        let plan = super::plan(&part(), &addon(), &manifests, &extras, &Existing::new()).unwrap();
+        assert_eq!(plan.wanted.len(), 2);
+        for work in &plan.wanted {
+            assert_eq!(work.spec.manifest_configs.len(), 1);
+            let option = work.spec.delete_option.clone().unwrap();
+            assert_eq!(option.selectively_orphans.unwrap().orphaning_rules[0].name, "b");
+        }
+    }
+
+    #[test]
     fn a_doubled_manifest_stays_in_the_lower_work() {
         let one = plan(&addon(), &[map("a", 1)], &Existing::new()).unwrap();
         let mut there = served(&one.wanted, &Existing::new(), 1, &[]);
         let mut copy = (*there[&0]).clone();
-        copy.metadata.name = Some(name("hello", 3));
+        copy.metadata.name = Some(part().name(3));
         there.insert(3, Arc::new(copy));
         let plan = plan(&addon(), &[map("a", 1)], &there).unwrap();
         assert_eq!(shape(&plan), [work(0, &["a"])]);

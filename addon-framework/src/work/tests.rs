@@ -5,7 +5,10 @@ use serde_json::Value;
 use super::*;
 
 fn build(addon: &ManagedClusterAddOn, manifests: &[DynamicObject]) -> Result<ManifestWork, WorkError> {
-    Ok(plan(addon, manifests, &Existing::new())?.wanted.remove(0))
+    let (part, extras) = (Part::managed("hello", "c1"), Extras::new(manifests, []));
+    Ok(plan(&part, addon, manifests, &extras, &Existing::new())?
+        .wanted
+        .remove(0))
 }
 
 fn addon() -> ManagedClusterAddOn {
@@ -170,7 +173,7 @@ fn several_works_are_applied_when_all_are() {
             .enumerate()
             .map(|(index, condition)| {
                 let mut work = answered(json!({"conditions": [condition]}));
-                work.metadata.name = Some(name("hello", index));
+                work.metadata.name = Some(Part::managed("hello", "c1").name(index));
                 work
             })
             .collect()

@@ -4,6 +4,7 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
+use jiff::Timestamp;
 use kube::{Api, ResourceExt, api::ListParams};
 use peering_api::{
     ocm::ManifestWork,
@@ -148,7 +149,7 @@ fn cluster(hub: &Hub, name: &str) -> Cluster {
 fn published(exports: &[Arc<PeerExport>]) -> Option<Result<Store, StoreError>> {
     let export = exports.iter().find(|export| export.spec.artefact == store::ARTEFACT)?;
     let envelope = export.status.as_ref()?.public_envelope.as_deref()?;
-    Some(Store::read(envelope))
+    Some(Store::read(envelope, Timestamp::now()))
 }
 
 /// Ramen's configuration.

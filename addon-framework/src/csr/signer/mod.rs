@@ -186,7 +186,7 @@ pub(super) fn refused_key(key: &SubjectPublicKeyInfo<'_>) -> Option<String> {
     }
 }
 
-fn pem(der: &[u8]) -> String {
+pub(super) fn pem(der: &[u8]) -> String {
     use base64::{Engine, engine::general_purpose::STANDARD};
     let text = STANDARD.encode(der);
     let mut pem = "-----BEGIN CERTIFICATE-----\n".to_owned();

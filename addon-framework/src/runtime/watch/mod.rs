@@ -140,7 +140,13 @@ where
     where
         K::DynamicType: Default,
     {
-        let mut reference = ObjectRef::new(name);
+        self.get_of(K::DynamicType::default(), namespace, name)
+    }
+
+    /// [`Watch::get`] for a kind which is known at run time only.
+    #[must_use]
+    pub fn get_of(&self, kind: K::DynamicType, namespace: Option<&str>, name: &str) -> Option<Arc<K>> {
+        let mut reference = ObjectRef::new_with(name, kind);
         if let Some(namespace) = namespace {
             reference = reference.within(namespace);
         }

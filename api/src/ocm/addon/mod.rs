@@ -2,10 +2,14 @@
 pub mod v1alpha1;
 pub mod v1beta1;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::core::v1::{ResourceRequirements, Toleration},
+    apimachinery::pkg::apis::meta::v1::Condition,
+};
 use kube::CustomResource;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{Extra, names};
 
@@ -31,12 +35,73 @@ pub struct AddOnDeploymentConfigSpec {
     /// Free settings, by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub customized_variables: Vec<CustomizedVariable>,
-    /// Where agents run: node selector and tolerations.
+    /// Where agents run.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub node_placement: Option<Value>,
+    pub node_placement: Option<NodePlacement>,
+    /// Where images come from; the last entry that fits an image wins.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub registries: Vec<ImageMirror>,
+    /// The way out of the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_config: Option<ProxyConfig>,
+    /// What containers may use; the last entry that fits a container wins.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub resource_requirements: Vec<ContainerResources>,
     /// Everything else.
     #[serde(flatten)]
     pub extra: Extra,
+}
+
+/// Where agents run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodePlacement {
+    /// Labels of the nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_selector: Option<BTreeMap<String, String>>,
+    /// Taints that agents tolerate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tolerations: Option<Vec<Toleration>>,
+}
+
+/// Another place for some images.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ImageMirror {
+    /// Where they are.
+    pub mirror: String,
+    /// The beginning of the images' names that it replaces; empty: everything before the last `/`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub source: String,
+}
+
+/// The way out of a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ProxyConfig {
+    /// For HTTP.
+    #[serde(rename = "httpProxy", skip_serializing_if = "String::is_empty")]
+    pub http: String,
+    /// For HTTPS.
+    #[serde(rename = "httpsProxy", skip_serializing_if = "String::is_empty")]
+    pub https: String,
+    /// CA certificates of the proxy: PEM, in base64.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub ca_bundle: String,
+    /// What is reached without a proxy, with commas between.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub no_proxy: String,
+}
+
+/// What some containers may use.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ContainerResources {
+    /// `<plural of the workload's kind>:<its name>:<container>`, each part may be `*`.
+    #[serde(rename = "containerID")]
+    pub container_id: String,
+    /// Requests and limits.
+    pub resources: ResourceRequirements,
 }
 
 /// A free setting of an [`AddOnDeploymentConfig`].
@@ -79,6 +144,9 @@ pub struct ConfigReference {
     /// What has been rolled out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_applied_config: Option<ConfigSpecHash>,
+    /// The generation of the configuration that was last seen (by the framework).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_observed_generation: Option<i64>,
     /// Everything else.
     #[serde(flatten)]
     pub extra: Extra,

@@ -24,6 +24,7 @@ pub const CSR_DRIVER: &str = "csr";
     version = "v1beta1",
     kind = "ClusterManagementAddOn",
     plural = "clustermanagementaddons",
+    status = "ClusterManagementAddOnStatus",
     schema = "disabled",
     derive = "Default",
     derive = "PartialEq"
@@ -33,6 +34,33 @@ pub struct ClusterManagementAddOnSpec {
     /// Configurations for clusters which have no others.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub default_configs: Vec<DefaultConfig>,
+    /// Everything else.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// What is known about an addon's configurations (by OCM's addon-manager; the hashes by the framework).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClusterManagementAddOnStatus {
+    /// The default configurations.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub default_config_references: Vec<ConfigReference>,
+    /// One entry per placement.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub install_progressions: Vec<InstallProgression>,
+    /// Everything else.
+    #[serde(flatten)]
+    pub extra: Extra,
+}
+
+/// How far an addon has come on the clusters of a placement.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct InstallProgression {
+    /// The configurations for these clusters.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub config_references: Vec<ConfigReference>,
     /// Everything else.
     #[serde(flatten)]
     pub extra: Extra,
