@@ -103,15 +103,17 @@ pub(super) async fn legacy(hub: &Hub, storage: &Storage, seen: &mut Observed) ->
     let Some(ends) = ends(&seen.peer.spec, &seen.clients) else {
         return Ok(());
     };
+    let uid = seen.peer.uid().unwrap_or_default();
     for cluster in ends.providers.map(|provider| provider.cluster) {
+        let looked = (uid.clone(), cluster.clone());
         let clean = || storage.clean.lock().unwrap_or_else(PoisonError::into_inner);
-        if clean().contains(&cluster) {
+        if clean().contains(&looked) {
             continue;
         }
         let api = Api::<ManifestWork>::namespaced(hub.client.clone(), &cluster);
         match api.get_opt(&names::legacy_peer_work(&cluster)).await? {
             Some(work) => seen.legacy.push(Arc::new(work)),
-            None => drop(clean().insert(cluster)),
+            None => drop(clean().insert(looked)),
         }
     }
     Ok(())

@@ -72,8 +72,8 @@ pub(crate) struct Storage {
     pub(super) works: Kind<ManifestWork>,
     /// What is known about storage clients.
     pub(super) known: Known,
-    /// Clusters on which nothing of the Go orchestrator's tickets is left: it is looked for once.
-    pub(super) clean: Mutex<BTreeSet<String>>,
+    /// Uids of `MirrorPeer`s, and clusters on which nothing of the Go orchestrator's tickets is left: each looks for it once.
+    pub(super) clean: Mutex<BTreeSet<(String, String)>>,
     /// The namespace that we run in.
     pub(super) namespace: String,
     /// Names of clusters whose `PeerMember` may need work.
