@@ -32,7 +32,7 @@ KUBECTL ?= kubectl
 DEFAULT_IMG := quay.io/multicluster-orchestrator/multicluster-orchestrator:latest
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-unit test-crash lint fmt generate manifests controlplane crds demo demo-status demo-down bench bench-exchange bench-storage clean
+.PHONY: help build test test-unit test-crash lint fmt generate manifests controlplane crds s3server demo demo-storage demo-status demo-down bench bench-exchange bench-storage clean
 .PHONY: docker-build docker-push bundle bundle-build bundle-push bundle-validate chart-validate catalog-build catalog-push
 .PHONY: install uninstall deploy undeploy run minikube-up minikube-deploy minikube-demo minikube-down release-check book e2e
 
@@ -48,7 +48,10 @@ controlplane: ## Build etcd, Kubernetes and Open Cluster Management from source,
 crds: ## Get the CRDs of storage operators out of their Go modules, where they are not cached.
 	@hack/crds/build.sh >/dev/null
 
-test: controlplane crds ## Run every test, on real API servers.
+s3server: ## Build the S3 server of scenarios and demo from its Go module, where it is not cached.
+	@hack/tools.sh versitygw >/dev/null
+
+test: controlplane crds s3server ## Run every test, on real API servers.
 	$(CARGO) build --workspace --bins --locked
 	$(CARGO) test --workspace --locked
 	$(CARGO) test --locked -p scenarios --test crash -- --nocapture
@@ -147,10 +150,14 @@ demo: controlplane ## Start a hub and two clusters, hand a secret and CA bundles
 	$(CARGO) build --workspace --bins --locked
 	$(DEVENV) demo --dir $(DEMO_DIR)
 
-demo-status: ## Show what the demo is doing.
+demo-storage: controlplane crds s3server ## The same with two storage clusters: mirrored, with real S3 servers and Ramen's configuration.
+	$(CARGO) build --workspace --bins --locked
+	target/debug/storage-demo play --dir $(DEMO_DIR)
+
+demo-status: ## Show what either demo is doing.
 	$(DEVENV) status --dir $(DEMO_DIR)
 
-demo-down: ## Stop the demo.
+demo-down: ## Stop either demo and remove it.
 	$(DEVENV) down --dir $(DEMO_DIR)
 
 bench: controlplane ## Measure latency, writes and memory; prints figures, asserts nothing.

@@ -25,6 +25,7 @@ where() {
     operator-verify) echo "olm/api - github.com/operator-framework/api/cmd/operator-verify" ;;
     olm | catalog | copy-content) echo "olm/lifecycle $containers $olm/cmd/$1" ;;
     cpb) echo "olm/lifecycle $containers $olm/util/cpb" ;;
+    versitygw) echo "s3server - github.com/versity/versitygw/cmd/versitygw" ;;
     helm) echo "helm - helm.sh/helm/v3/cmd/helm" ;;
     kubelet | kube-proxy | kube-scheduler) echo "e2e/node - k8s.io/kubernetes/cmd/$1" ;;
     coredns) echo "e2e/dns - github.com/coredns/coredns" ;;

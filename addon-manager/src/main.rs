@@ -1,5 +1,6 @@
 //! The addon-manager: the hub side of the multicluster orchestrator.
 mod addon;
+mod definition;
 mod member;
 mod mirrorpeer;
 mod peering;

@@ -1,4 +1,4 @@
-//! Wires the manager together: watches, leader election, five controllers, the addon framework, and the endpoint for probes
+//! Wires the manager together: watches, leader election, six controllers, the addon framework, and the endpoint for probes
 //! and metrics.
 use std::{
     net::SocketAddr,
@@ -25,7 +25,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     addon::TokenExchange,
-    member, mirrorpeer,
+    definition, member, mirrorpeer,
     peering::{self, Hub, Queues},
     profile,
 };
@@ -116,6 +116,7 @@ async fn control(
     tasks.spawn(peering::control(hub.clone(), queues.peerings, token.clone()));
     tasks.spawn(mirrorpeer::control(hub.clone(), storage, queues.storage, token.clone()));
     tasks.spawn(profile::control(hub.clone(), queues.profiles, token.clone()));
+    tasks.spawn(definition::control(hub.client.clone(), token.clone()));
     tasks.spawn(member::control(hub, queues.members, token.clone()));
     tasks.spawn(wake_leaving(manager.clone(), queues.leaving, token.clone()));
     let until = token.clone();

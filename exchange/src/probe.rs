@@ -186,8 +186,8 @@ impl History {
 
 /// The history after one more run, which ended at `now`.
 ///
-/// A reason that stays the same keeps the text of its first failure: a condition is not written anew because a timeout
-/// reads a little different each time.
+/// A reason and a next step that stay the same keep the text of their first failure: a condition is not written anew because a
+/// timeout reads a little different each time.
 #[must_use]
 pub fn note(history: &History, settings: &Settings, result: Result<(), Failure>, now: Timestamp) -> History {
     let mut next = History {
@@ -209,7 +209,11 @@ pub fn note(history: &History, settings: &Settings, result: Result<(), Failure>,
             let first = *next.first_failure.get_or_insert(now);
             if next.failures >= settings.failure_threshold.max(1) {
                 next.standing = Some(match &history.standing {
-                    Some(bad @ Standing::Bad { failure: known, .. }) if known.reason == failure.reason => bad.clone(),
+                    Some(bad @ Standing::Bad { failure: known, .. })
+                        if (known.reason, &known.next) == (failure.reason, &failure.next) =>
+                    {
+                        bad.clone()
+                    }
                     Some(Standing::Bad { since, .. }) => Standing::Bad { failure, since: *since },
                     _ => Standing::Bad { failure, since: first },
                 });

@@ -93,7 +93,9 @@ pub fn required(link: &PeerLinkSpec) -> Vec<&'static str> {
         (reasons::FRESH, probed(|probe| probe.expiry.is_some())),
         (
             reasons::CONNECTED,
-            probed(|probe| probe.object.is_some() || probe.api_auth.is_some() || probe.http.is_some()),
+            probed(|probe| {
+                probe.object.is_some() || probe.api_auth.is_some() || probe.http.is_some() || probe.s3.is_some()
+            }),
         ),
     ];
     needs

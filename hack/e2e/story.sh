@@ -243,8 +243,8 @@ metadata: {name: odf-orchestrator, namespace: olm}
 spec: {channel: alpha, name: odf-multicluster-orchestrator, source: odf-orchestrator, sourceNamespace: olm}
 EOF
   until_ok "ClusterServiceVersion 0.1.0" 180 succeeded odf-multicluster-orchestrator.v0.1.0
-  # OLM does not install this kind.
-  k hub apply -f manifests/hub/clustermanagementaddon.yaml >/dev/null
+  # OLM does not install this kind: the manager makes it.
+  until_ok "the ClusterManagementAddOn" 60 k hub get clustermanagementaddon tokenexchange
   say "CatalogSource and Subscription made, the ClusterServiceVersion has succeeded"
 }
 
@@ -277,7 +277,7 @@ uninstall_by_olm() {
   k hub -n olm delete subscription odf-orchestrator >/dev/null
   k hub -n olm delete csv --all --timeout=60s >/dev/null
   k hub -n olm delete catalogsource odf-orchestrator >/dev/null
-  k hub delete -f manifests/hub/clustermanagementaddon.yaml >/dev/null
+  k hub delete clustermanagementaddon tokenexchange >/dev/null
   make uninstall KUBECTL="kubectl --kubeconfig $work/hub/kubeconfig" >/dev/null
   # OLM leaves it: it is no part of the ClusterServiceVersion.
   k hub delete --ignore-not-found priorityclass multicluster-orchestrator >/dev/null

@@ -1,6 +1,7 @@
 //! What a cluster hands over, in public, about the bucket that Ramen shall use: artefact [`ARTEFACT`] of profile `odf-s3`.
 use base64::{Engine, prelude::BASE64_STANDARD};
 use exchange::{ca, content::Content, envelope};
+use jiff::Timestamp;
 use thiserror::Error;
 
 /// Name of the artefact with what is no secret.
@@ -37,7 +38,7 @@ pub struct Store {
 
 impl Store {
     /// Reads the public envelope of an export (base64).
-    pub fn read(public_envelope: &str) -> Result<Self, StoreError> {
+    pub fn read(public_envelope: &str, now: Timestamp) -> Result<Self, StoreError> {
         let bytes = BASE64_STANDARD
             .decode(public_envelope)
             .map_err(|_| StoreError::Unreadable)?;
@@ -67,7 +68,7 @@ impl Store {
             bucket,
             region,
             endpoint,
-            ca: text("caCertificates").and_then(|pem| certificates(&pem)),
+            ca: text("caCertificates").and_then(|pem| certificates(&pem, now)),
         })
     }
 
@@ -78,9 +79,10 @@ impl Store {
     }
 }
 
-/// The certificates of a text, each once, in an order that does not depend on that of the text.
-fn certificates(pem: &str) -> Option<String> {
+/// The certificates of a text that have not expired, each once, in an order that does not depend on that of the text.
+fn certificates(pem: &str, now: Timestamp) -> Option<String> {
     let mut found = ca::parse(pem.as_bytes()).certificates;
+    found.retain(|certificate| certificate.not_after > now);
     found.sort_by(|a, b| a.fingerprint.cmp(&b.fingerprint));
     found.dedup_by(|a, b| a.fingerprint == b.fingerprint);
     let text: Vec<_> = found.iter().map(|certificate| certificate.pem.trim_end()).collect();
@@ -108,6 +110,10 @@ mod tests {
         BASE64_STANDARD.encode(envelope::plain(7, "hash", &content.encode()).unwrap())
     }
 
+    fn now() -> Timestamp {
+        "2026-11-01T00:00:00Z".parse().unwrap()
+    }
+
     const GOOD: [(&str, &str); 3] = [
         ("s3Bucket", "odrbucket-1"),
         ("s3Region", "noobaa"),
@@ -119,7 +125,7 @@ mod tests {
         let twice = format!("# ingress\n{CA}\nnoise\n{CA}");
         let mut data = GOOD.to_vec();
         data.push(("caCertificates", &twice));
-        let store = Store::read(&published(&data)).unwrap();
+        let store = Store::read(&published(&data), now()).unwrap();
         assert_eq!(
             (store.bucket.as_str(), store.region.as_str()),
             ("odrbucket-1", "noobaa")
@@ -128,7 +134,13 @@ mod tests {
         let ca = String::from_utf8(BASE64_STANDARD.decode(store.ramen_ca().unwrap()).unwrap()).unwrap();
         assert_eq!(ca.matches("BEGIN CERTIFICATE").count(), 1, "{ca}");
         assert!(!ca.contains("noise"));
-        assert_eq!(Store::read(&published(&GOOD)).unwrap().ramen_ca(), None);
+        let later = ca::parse(CA.as_bytes()).certificates[0].not_after;
+        assert_eq!(
+            Store::read(&published(&data), later).unwrap().ramen_ca(),
+            None,
+            "it has expired"
+        );
+        assert_eq!(Store::read(&published(&GOOD), now()).unwrap().ramen_ca(), None);
     }
 
     #[test]
@@ -137,18 +149,18 @@ mod tests {
             for value in ["", " \n"] {
                 let mut data = GOOD.to_vec();
                 data[index].1 = value;
-                let error = Store::read(&published(&data)).unwrap_err();
+                let error = Store::read(&published(&data), now()).unwrap_err();
                 assert!(matches!(error, StoreError::Missing(named) if named == *key), "{error}");
             }
         }
         let mut data = GOOD.to_vec();
         data[2].1 = "http://s3.example.com";
         assert_eq!(
-            Store::read(&published(&data)),
+            Store::read(&published(&data), now()),
             Err(StoreError::Plain("http://s3.example.com".to_owned()))
         );
         for text in ["", "?", "AAAA"] {
-            assert_eq!(Store::read(text), Err(StoreError::Unreadable));
+            assert_eq!(Store::read(text, now()), Err(StoreError::Unreadable));
         }
     }
 }

@@ -14,7 +14,9 @@ use peering_api::{
 
 use super::{content::scope, group::Held, link::Said};
 use crate::{
-    probe::{self, Access, ApiAuth, Credential, Endpoint, Http, Loopback, Tls, Url, Verb, http::EXPECTED},
+    probe::{
+        self, Access, ApiAuth, Credential, Endpoint, Http, Loopback, S3, Tls, Url, Verb, http::EXPECTED, s3::REGION,
+    },
     spoke::{Place, Seen, observed::normal},
 };
 
@@ -27,7 +29,7 @@ pub struct Network {
     pub probe: Result<probe::Probe, Failure>,
     /// When and how often.
     pub settings: Settings,
-    /// The words for it in the profile: `tls`, `apiAuth` or `http`.
+    /// The words for it in the profile: `tls`, `apiAuth`, `http` or `s3`.
     pub kind: &'static str,
     /// The condition that it decides on.
     pub condition: Condition,
@@ -49,6 +51,7 @@ fn expected(kind: &str) -> &'static str {
         "tls" => "a chain that the delivered CA certificates trust",
         "apiAuth" => "an API server that takes the delivered credential",
         "http" => "an answer as the profile asks for it",
+        "s3" => "a bucket that the delivered keys may list",
         _ => "a state as the profile asks for it",
     }
 }
@@ -78,7 +81,8 @@ pub fn places(link: &PeerLinkSpec) -> impl Iterator<Item = Place> {
 /// Whether a link has probes that go over the network.
 #[must_use]
 pub fn asks_the_network(link: &PeerLinkSpec) -> bool {
-    let asks = |probe: &Probe| probe.tls.is_some() || probe.api_auth.is_some() || probe.http.is_some();
+    let asks =
+        |probe: &Probe| probe.tls.is_some() || probe.api_auth.is_some() || probe.http.is_some() || probe.s3.is_some();
     link.probes.iter().any(asks)
 }
 
@@ -100,8 +104,10 @@ pub fn network(link: &PeerLinkSpec, held: &Held, loopback: Loopback) -> Vec<Netw
             ("tls", Condition::Trusted, texts.tls(tls))
         } else if let Some(api) = &probe.api_auth {
             ("apiAuth", Condition::Connected, texts.api_auth(api))
+        } else if let Some(http) = &probe.http {
+            ("http", Condition::Connected, texts.http(http))
         } else {
-            ("http", Condition::Connected, texts.http(probe.http.as_ref()?))
+            ("s3", Condition::Connected, texts.s3(probe.s3.as_ref()?))
         };
         let at = match &filled {
             Ok((at, _)) => at.clone(),
@@ -216,6 +222,30 @@ impl Texts<'_> {
             server_name: None,
             bundle,
             token: self.optional("http.token", http.token.as_ref())?,
+            loopback: self.loopback,
+        });
+        Ok((at, probe))
+    }
+
+    fn s3(&self, s3: &peering_api::peering::S3Probe) -> Filled {
+        let url = self.text("s3.endpoint", &s3.endpoint)?;
+        let url = Url::parse(&url).map_err(|failure| self::failure(&failure))?;
+        let at = url.endpoint().to_string();
+        let region = s3
+            .region
+            .as_ref()
+            .map(|text| self.text("s3.region", text))
+            .transpose()?;
+        let bundle = self
+            .certificates("s3.ca", s3.ca.as_ref())?
+            .or_else(|| self.bundle.cloned());
+        let probe = probe::Probe::S3(S3 {
+            url,
+            bucket: self.text("s3.bucket", &s3.bucket)?,
+            region: region.unwrap_or_else(|| REGION.to_owned()),
+            access_key_id: self.bytes("s3.accessKeyId", &s3.access_key_id)?,
+            secret_access_key: self.bytes("s3.secretAccessKey", &s3.secret_access_key)?,
+            bundle,
             loopback: self.loopback,
         });
         Ok((at, probe))

@@ -64,6 +64,11 @@ fn texts_become_parameters() {
             "http",
             "west -> east: http of s3.east:443",
         ),
+        (
+            json!({"s3": {"endpoint": "https://s3.east", "bucket": "b", "accessKeyId": "id", "secretAccessKey": "${payload.token}"}}),
+            "s3",
+            "west -> east: s3 of s3.east:443",
+        ),
     ] {
         let network = network_of(&probe);
         assert!(network.probe.is_ok(), "{network:?}");
@@ -102,6 +107,10 @@ fn what_cannot_be_asked_says_why_without_values() {
         (
             json!({"http": {"url": "https://a", "token": "${nothing}"}}),
             "http.token: ",
+        ),
+        (
+            json!({"s3": {"endpoint": "https://a", "bucket": "b", "accessKeyId": "i", "secretAccessKey": "${payload.gone}"}}),
+            "s3.secretAccessKey: ",
         ),
     ] {
         let network = network_of(&probe);

@@ -2,7 +2,8 @@
 //!
 //! * [`tls`]: the endpoint serves a chain that the delivered bundle trusts;
 //! * [`api_auth`]: an API server takes the delivered credential;
-//! * [`http`]: a URL answers as expected.
+//! * [`http`]: a URL answers as expected;
+//! * [`s3`]: the delivered keys may list a bucket.
 //!
 //! Each talks to one endpoint, once, within a timeout, and gives a finding or a [`Failure`]. [`runner`] repeats them. Deciding
 //! when to probe and what a finding means for a link is done elsewhere, without a network, and so are the probes that need
@@ -14,7 +15,8 @@
 //!
 //! ```text
 //! runner                              again and again, a few at once
-//! tls, api_auth (kubeconfig), http    what is asked, and what the answer means
+//! tls, api_auth (kubeconfig), http,   what is asked, and what the answer means
+//! s3 (signature)
 //! request                             one HTTP request, one answer
 //! connect                             TCP and TLS within the deadline
 //! address, chain                      where we may go; what we trust
@@ -35,6 +37,8 @@ pub mod http;
 mod kubeconfig;
 mod request;
 pub mod runner;
+pub mod s3;
+mod signature;
 pub mod tls;
 
 pub use self::{
@@ -42,6 +46,7 @@ pub use self::{
     api_auth::{Access, ApiAuth, ClientCertificate, Credential},
     failure::{Failure, Reason},
     http::{Http, Verb},
+    s3::S3,
     tls::Tls,
 };
 
@@ -54,6 +59,8 @@ pub enum Probe {
     ApiAuth(ApiAuth),
     /// The status of a URL.
     Http(Http),
+    /// The delivered keys against a bucket.
+    S3(S3),
 }
 
 impl Probe {
@@ -87,6 +94,15 @@ impl Probe {
                 optional(&http.token),
             )
                 .hash(hasher),
+            Self::S3(s3) => (
+                s3.url.text(),
+                &s3.bucket,
+                &s3.region,
+                s3.access_key_id.expose(),
+                s3.secret_access_key.expose(),
+                optional(&s3.bundle),
+            )
+                .hash(hasher),
         }
     }
 }
@@ -100,6 +116,8 @@ pub enum Success {
     ApiAuth(api_auth::User),
     /// What the URL answered.
     Http(http::Answered),
+    /// The bucket is there.
+    S3,
 }
 
 /// Makes one probe. `timeout` is for all of it, name resolution included.
@@ -108,6 +126,7 @@ pub async fn run(probe: &Probe, timeout: Duration) -> Result<Success, Failure> {
         Probe::Tls(it) => tls::probe(it, timeout).await.map(Success::Tls),
         Probe::ApiAuth(it) => api_auth::probe(it, timeout).await.map(Success::ApiAuth),
         Probe::Http(it) => http::probe(it, timeout).await.map(Success::Http),
+        Probe::S3(it) => s3::probe(it, timeout).await.map(|()| Success::S3),
     }
 }
 

@@ -54,11 +54,20 @@ async fn each_kind_is_run() {
     };
     let http = Http {
         verb: Verb::Head,
-        url,
+        url: url.clone(),
         expected: http::EXPECTED,
         server_name: None,
-        bundle: Some(bundle),
+        bundle: Some(bundle.clone()),
         token: None,
+        loopback,
+    };
+    let s3 = S3 {
+        url,
+        bucket: "b".to_owned(),
+        region: s3::REGION.to_owned(),
+        access_key_id: b"id".to_vec().into(),
+        secret_access_key: CANARY.as_bytes().to_vec().into(),
+        bundle: Some(bundle),
         loopback,
     };
     assert!(matches!(
@@ -73,6 +82,12 @@ async fn each_kind_is_run() {
         run(&Probe::Http(http), TIMEOUT).await.unwrap(),
         Success::Http(answered) if answered.status == 200
     ));
+    // An API server has no buckets.
+    assert_failure(
+        run(&Probe::S3(s3), TIMEOUT).await,
+        Reason::Unhealthy,
+        &["saw status 404"],
+    );
 }
 
 #[test]

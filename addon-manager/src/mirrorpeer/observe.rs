@@ -1,6 +1,7 @@
 //! Snapshots: what the crate `storage` decides on.
 use std::{collections::BTreeMap, sync::Arc};
 
+use jiff::Timestamp;
 use kube::{Api, ResourceExt, api::ListParams};
 use peering_api::{
     odf::{DRCluster, DRPolicy, MirrorPeer, RAMEN_CONFIG_KEY},
@@ -90,7 +91,7 @@ fn cluster(hub: &Hub, name: &str) -> Cluster {
 fn published(exports: &[Arc<PeerExport>]) -> Option<Result<Store, StoreError>> {
     let export = exports.iter().find(|export| export.spec.artefact == store::ARTEFACT)?;
     let envelope = export.status.as_ref()?.public_envelope.as_deref()?;
-    Some(Store::read(envelope))
+    Some(Store::read(envelope, Timestamp::now()))
 }
 
 /// Ramen's configuration.

@@ -36,7 +36,7 @@ pub use self::{
         CaOverride, KnownMember, LinkCounts, Member, Peering, PeeringSpec, PeeringStatus, PlacementRef, Role, Topology,
         Trust,
     },
-    probe::{ApiAuthProbe, ExpiryProbe, HttpProbe, ObjectProbe, Probe, TlsProbe},
+    probe::{ApiAuthProbe, ExpiryProbe, HttpProbe, ObjectProbe, Probe, S3Probe, TlsProbe},
     profile::{
         Artefact, ArtefactKind, ExchangeProfile, ExchangeProfileSpec, ExchangeProfileStatus, Flow, ObjectTemplate,
         Parameter,

@@ -8,8 +8,8 @@ use super::deliver::ObjectRef;
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.object), has(self.tls), has(self.apiAuth), has(self.http), has(self.expiry)].filter(x, x).size() == 1")
-        .message("a probe is one of: object, tls, apiAuth, http, expiry"),
+    validation = Rule::new("[has(self.object), has(self.tls), has(self.apiAuth), has(self.http), has(self.s3), has(self.expiry)].filter(x, x).size() == 1")
+        .message("a probe is one of: object, tls, apiAuth, http, s3, expiry"),
     validation = Rule::new("duration(self.interval) >= duration('1s')")
         .message("a probe runs once a second at most: set interval to 1s or more"),
     validation = Rule::new("duration(self.timeout) >= duration('1s')")
@@ -28,6 +28,9 @@ pub struct Probe {
     /// The endpoint answers: condition `Connected`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpProbe>,
+    /// The delivered keys may list the bucket: condition `Connected`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub s3: Option<S3Probe>,
     /// The delivered content does not expire soon: condition `Fresh`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expiry: Option<ExpiryProbe>,
@@ -64,6 +67,7 @@ impl Default for Probe {
             tls: None,
             api_auth: None,
             http: None,
+            s3: None,
             expiry: None,
             interval: ten_minutes(),
             timeout: ten_seconds(),
@@ -154,6 +158,32 @@ pub struct HttpProbe {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 100, max = 599))]
     pub expect_status: Option<u16>,
+}
+
+/// May the delivered keys list a bucket? Asked with AWS Signature Version 4; nothing is written.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct S3Probe {
+    /// URL of the S3 server, with https. The bucket is a part of the path.
+    #[schemars(length(min = 1, max = 4096))]
+    pub endpoint: String,
+    /// Name of the bucket.
+    #[schemars(length(min = 1, max = 4096))]
+    pub bucket: String,
+    /// The region that requests are signed for. Default: us-east-1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub region: Option<String>,
+    /// Id of the access key.
+    #[schemars(length(min = 1, max = 4096))]
+    pub access_key_id: String,
+    /// The secret that belongs to it. It is not sent: requests are signed with it.
+    #[schemars(length(min = 1, max = 4096))]
+    pub secret_access_key: String,
+    /// The trusted CA certificates, in PEM form. Default: the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub ca: Option<String>,
 }
 
 /// Does the delivered content expire soon?

@@ -76,7 +76,7 @@ pub struct SetField {
     /// The value; its strings may hold expressions.
     #[schemars(schema_with = "super::any_value")]
     pub value: Value,
-    /// What happens when the field has another value that is not ours.
+    /// What happens when the field has another value that is not ours. An empty text is taken for none.
     #[serde(default)]
     pub on_conflict: OnConflict,
 }

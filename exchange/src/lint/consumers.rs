@@ -107,12 +107,13 @@ fn probe(place: &str, artefact: &Artefact, probe: &Probe, report: &mut Report) {
         probe.tls.is_some(),
         probe.api_auth.is_some(),
         probe.http.is_some(),
+        probe.s3.is_some(),
         probe.expiry.is_some(),
     ];
     report.require(
         choices.iter().filter(|chosen| **chosen).count() == 1,
         place,
-        "a probe is one of: object, tls, apiAuth, http, expiry",
+        "a probe is one of: object, tls, apiAuth, http, s3, expiry",
     );
     times(place, probe, report);
     if let Some(object) = &probe.object {

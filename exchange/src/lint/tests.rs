@@ -358,6 +358,14 @@ const SHAPES: &[Case] = &[
         "by server with ca and token",
     ),
     (
+        &[(
+            "/artefacts/0/probes/1",
+            "{s3: {endpoint: \"https://a\", bucket: b, accessKeyId: \"${payload.nothing}\", secretAccessKey: s}}",
+        )],
+        "artefacts[0].probes[1].s3.accessKeyId: error",
+        "nothing",
+    ),
+    (
         &[("/artefacts/1/refresh/jitterPercent", "70")],
         "artefacts[1].refresh.jitterPercent: error",
         "lower than renewAtPercent",

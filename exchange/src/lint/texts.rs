@@ -401,6 +401,14 @@ impl Collector<'_> {
             texts.push(("http.ca", http.ca.as_ref()));
             texts.push(("http.token", http.token.as_ref()));
         }
+        if let Some(s3) = &probe.s3 {
+            texts.push(("s3.endpoint", Some(&s3.endpoint)));
+            texts.push(("s3.bucket", Some(&s3.bucket)));
+            texts.push(("s3.region", s3.region.as_ref()));
+            texts.push(("s3.accessKeyId", Some(&s3.access_key_id)));
+            texts.push(("s3.secretAccessKey", Some(&s3.secret_access_key)));
+            texts.push(("s3.ca", s3.ca.as_ref()));
+        }
         for (part, text) in texts {
             self.maybe(format!("{place}.{part}"), text, Use::Text, &scopes.delivered);
         }

@@ -89,6 +89,17 @@ fn the_message_says_what_expected_seen_since_and_next() {
          since 2026-01-01T12:05:20Z; bring the CA at the source up to date, or set the member's CA override",
         "since the first failure, in the words of the first"
     );
+    // Another cause, which asks for another step, though the reason is the same.
+    let other = Err(Failure {
+        reason: Reason::CaMismatch,
+        seen: "no chain".to_owned(),
+        next: Some("look".to_owned()),
+    });
+    let told = verdict(&note(&history, &settings(), other, at(9))).message;
+    assert!(
+        told.ends_with("seen no chain since 2026-01-01T12:05:20Z; look"),
+        "{told}"
+    );
     let down = fail(Reason::Unreachable, "timeout");
     let worse = note(&history, &settings(), down, at(9));
     let worse = verdict(&worse);

@@ -418,11 +418,12 @@ impl Pass<'_> {
     }
 }
 
-/// The value that is taken over, if that is wished.
+/// The value that is taken over, if that is wished. An empty text is nobody's: operators and API servers fill fields with it
+/// that nobody has set, such as `trustedCA.name` of `OpenShift`'s Proxy.
 fn adopted(claim: &Claim, seen: &Value) -> Result<Value, Obstacle> {
     let path = claim.path().clone();
     match claim {
-        Claim::Field { adopt: true, .. } => Ok(seen.clone()),
+        Claim::Field { adopt, .. } if *adopt || seen.as_str() == Some("") => Ok(seen.clone()),
         Claim::Item { key: Some(key), .. } => {
             let key = key.clone();
             Err(Obstacle::ForeignItem { path, key })

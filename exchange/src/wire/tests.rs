@@ -276,6 +276,11 @@ fn fields_are_set_adopted_and_put_back() {
             assert_eq!(undone(object, A), before, "what was there before the first value");
         }
     }
+    // An empty text is nobody's value, and is put back.
+    let empty = consumer(&json!({"spec": {"mode": ""}}));
+    let object = wired(&empty, A, &[set("spec.mode", json!("ours"))]);
+    assert_eq!(object["spec"]["mode"], "ours");
+    assert_eq!(undone(&object, A), empty);
     // The last foreign value is put back, not the first.
     let mut adopted = wired(&before, A, &[adopt("spec.mode", json!("ours"))]);
     adopted["spec"]["mode"] = json!("new");

@@ -364,6 +364,22 @@ fn the_bill_of_materials_names_what_is_linked() {
     assert!(sbom::sbom(&json!({"packages": [], "resolve": {"nodes": []}}), lock, "1").is_err());
 }
 
+/// A restored hub gets what has the label: what it cannot make anew, and nothing that holds keys.
+#[test]
+fn profiles_and_samples_are_backed_up_and_nothing_else() {
+    let label = |object: &Value| object["metadata"]["labels"]["cluster.open-cluster-management.io/backup"].clone();
+    let profiles = base::objects(&repository().join("manifests/profiles")).unwrap();
+    let samples = ["mesh", "peering", "rook", "star"].map(|name| yaml(&format!("manifests/samples/{name}.yaml")));
+    for object in profiles.iter().chain(samples.iter().flatten()) {
+        if ["ExchangeProfile", "Peering"].contains(&kind(object)) {
+            assert_eq!(label(object), "resource", "{} {}", kind(object), name(object));
+        }
+    }
+    for object in hub() {
+        assert!(label(&object).is_null(), "{} {}", kind(&object), name(&object));
+    }
+}
+
 #[test]
 fn the_catalog_leads_from_release_to_release() {
     let source = bundle::source(&repository()).unwrap();

@@ -1,12 +1,14 @@
 //! What scenarios share: the product on the shared environment, and a namespace, a Peering and helpers per scenario. And what
 //! benchmarks share.
 pub mod bench;
+pub mod demo;
 pub mod end;
 pub mod fleet;
 pub mod kinds;
 pub mod objects;
 pub mod odf;
 pub mod rook;
+pub mod s3;
 pub mod scenario;
 pub mod tls;
 pub mod witness;

@@ -5,8 +5,8 @@
 //!   `CephCluster`, which the `StorageCluster` owns (4.1).
 //! * ocs-operator starts mirroring where `spec.mirroring.enabled` is set, which shows in the health of the pool (4.3).
 //! * `NooBaa` binds an `ObjectBucketClaim`: a Secret and a `ConfigMap` of its name, then phase `Bound` (4.4).
-//! * The bucket's endpoint refuses who is not known, over TLS with a certificate of the cluster's own ingress CA (4.7).
-use std::collections::BTreeMap;
+//! * The bucket is one of a real S3 server, over TLS with a certificate of the cluster's own ingress CA (4.7).
+use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt, stream::select};
@@ -17,13 +17,13 @@ use kube::{
     runtime::{WatchStreamExt, watcher},
 };
 use serde_json::{Value, json};
-use testenv::runtime;
+use testenv::{Access, runtime};
 use tokio::{sync::OnceCell, task::JoinHandle};
 
 use crate::{
     Scenario, Side, objects,
+    s3::Endpoint,
     scenario::{put, repository},
-    tls::{Ca, TlsServer},
 };
 
 /// Name of the `StorageCluster`.
@@ -39,58 +39,77 @@ const CRDS: [&str; 3] = [
 /// Where `OpenShift` keeps the certificates of its ingress.
 const INGRESS: (&str, &str) = ("openshift-config-managed", "default-ingress-cert");
 
-/// An endpoint of buckets, with the CA of its cluster.
-pub struct Endpoint {
-    /// The CA.
-    pub ca: Ca,
-    /// The server.
-    pub server: TlsServer,
-}
+static ENDPOINTS: OnceCell<[Arc<Endpoint>; 2]> = OnceCell::const_new();
 
-static ENDPOINTS: OnceCell<[Endpoint; 2]> = OnceCell::const_new();
-
-/// The endpoints of both clusters, which outlive the scenarios, as their addresses stand in a profile.
-pub async fn endpoints() -> Result<&'static [Endpoint; 2]> {
+/// The endpoints of both clusters, which outlive the scenarios.
+async fn endpoints() -> Result<&'static [Arc<Endpoint>; 2]> {
     let start = |name: &'static str| async move {
-        let ca = Ca::new(name)?;
-        let server = TlsServer::refusing(&ca).await?;
-        Ok::<_, anyhow::Error>(Endpoint { ca, server })
+        let directory = testenv::shared().directory().join(format!("s3-{name}"));
+        Ok::<_, anyhow::Error>(Arc::new(Endpoint::start(name, &directory).await?))
     };
     ENDPOINTS
         .get_or_try_init(|| async {
-            let both = async move { Ok([start("ingress of cluster1").await?, start("ingress of cluster2").await?]) };
+            let both = async move { Ok([start("cluster1").await?, start("cluster2").await?]) };
             runtime::handle()?.spawn(both).await?
         })
         .await
 }
 
-/// URL of the endpoint of a side.
-pub async fn url(side: Side) -> Result<String> {
+/// The endpoint of a side.
+pub async fn endpoint(side: Side) -> Result<Arc<Endpoint>> {
     let [east, west] = endpoints().await?;
-    let endpoint = if side == Side::East { east } else { west };
-    Ok(format!("https://{}", endpoint.server.address()))
+    Ok(Arc::clone(if side == Side::East { east } else { west }))
 }
 
-/// Installs the profiles of Data Foundation. The Route stands for port 443, which tests cannot listen on: the endpoints of the
-/// stand-ins take its place, nothing else differs.
+/// URL of the endpoint of a side.
+pub async fn url(side: Side) -> Result<String> {
+    Ok(endpoint(side).await?.url())
+}
+
+/// Installs the profiles of Data Foundation, with the endpoints of the stand-ins.
 pub async fn profiles(s: &Scenario) -> Result<()> {
-    let hub = s.world.env.hub();
+    let urls = [url(Side::East).await?, url(Side::West).await?];
+    install_profiles(s.world.env.hub(), &urls, "1s").await
+}
+
+/// Installs the profiles of Data Foundation. A Route stands for port 443 and its host has no port, so it cannot lead to a server
+/// of this machine: the endpoints of the stand-ins take its place. Probes of buckets run at the given interval. Nothing else
+/// differs.
+pub async fn install_profiles(hub: &Access, [east, west]: &[String; 2], interval: &str) -> Result<()> {
     hub.apply_path(&repository("manifests/profiles/odf-converged.yaml"))
         .await?;
     let text = std::fs::read_to_string(repository("manifests/profiles/odf-s3.yaml"))?;
     let route = "        route:\n          namespace: ${params.namespace}\n          name: s3\n";
-    let (east, west) = (url(Side::East).await?, url(Side::West).await?);
     let fixed = format!("        static: \"${{source.cluster == 'cluster1' ? '{east}' : '{west}'}}\"\n");
-    let profile = text.replacen(route, &fixed, 1);
-    anyhow::ensure!(profile != text, "odf-s3.yaml does not read its endpoint from a Route");
+    let pace = "      interval: 1m\n";
+    for (part, what) in [(route, "its endpoint from a Route"), (pace, "how often to probe")] {
+        anyhow::ensure!(text.matches(part).count() == 2, "odf-s3.yaml does not say twice {what}");
+    }
+    let profile = text
+        .replace(route, &fixed)
+        .replace(pace, &format!("      interval: {interval}\n"));
     hub.apply_text(&profile).await?;
     Ok(())
+}
+
+/// The id of the key of a bucket.
+#[must_use]
+pub fn key_id(bucket: &str) -> String {
+    format!("id-of-{bucket}")
+}
+
+/// The secret that belongs to the key of a bucket, in its n-th version.
+#[must_use]
+pub fn secret_key(bucket: &str, version: u32) -> String {
+    format!("secret-{version}-of-{bucket}")
 }
 
 /// A storage cluster on a side; its operators end when this is dropped.
 pub struct Odf {
     /// Its administrator.
     pub client: Client,
+    /// Its S3 endpoint.
+    pub endpoint: Arc<Endpoint>,
     namespace: String,
     task: JoinHandle<()>,
 }
@@ -101,7 +120,9 @@ impl Drop for Odf {
     }
 }
 
-fn kind(client: &Client, namespace: &str, api_version: &str, kind: &str) -> Api<DynamicObject> {
+/// A kind in a namespace.
+#[must_use]
+pub fn kind(client: &Client, namespace: &str, api_version: &str, kind: &str) -> Api<DynamicObject> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let gvk = GroupVersionKind::gvk(group, version, kind);
     Api::namespaced_with(client.clone(), namespace, &ApiResource::from_gvk(&gvk))
@@ -111,33 +132,37 @@ impl Odf {
     /// Makes one in the scenario's namespace, which mirrors nothing yet.
     pub async fn start(s: &Scenario, side: Side) -> Result<Self> {
         let cluster = s.world.env.spoke(side.cluster())?;
+        Self::on(&cluster, &s.name, side, endpoint(side).await?).await
+    }
+
+    /// Makes one in a namespace of a cluster, which must be there.
+    pub async fn on(cluster: &Access, namespace: &str, side: Side, endpoint: Arc<Endpoint>) -> Result<Self> {
         cluster.apply_path(&repository("tests/scenarios/crds/ocs.yaml")).await?;
         for name in CRDS {
             cluster.apply_crd(name).await?;
         }
-        let client = s.client(side);
+        let client = cluster.client().await?;
         let odf = Self {
             client: client.clone(),
-            namespace: s.name.clone(),
-            task: tokio::spawn(run(client, s.name.clone())),
+            endpoint: Arc::clone(&endpoint),
+            namespace: namespace.to_owned(),
+            task: tokio::spawn(run(client, namespace.to_owned(), endpoint)),
         };
-        odf.ingress(side).await?;
+        odf.set_ingress_ca(&odf.endpoint.ca.pem()).await?;
         odf.objects(side).await?;
         Ok(odf)
     }
 
-    /// Where its ingress CA stands.
-    async fn ingress(&self, side: Side) -> Result<()> {
+    /// What stands where its ingress CA does.
+    pub async fn set_ingress_ca(&self, pem: &str) -> Result<()> {
         let (namespace, name) = INGRESS;
         let mut object = Namespace::default();
         object.metadata.name = Some(namespace.to_owned());
         let params = PatchParams::apply("openshift").force();
         let namespaces = Api::<Namespace>::all(self.client.clone());
         namespaces.patch(namespace, &params, &Patch::Apply(&object)).await?;
-        let [east, west] = endpoints().await?;
-        let ca = if side == Side::East { &east.ca } else { &west.ca };
         let maps = Api::<ConfigMap>::namespaced(self.client.clone(), namespace);
-        put(&maps, objects::config_map(name, &[("ca-bundle.crt", &ca.pem())])).await
+        put(&maps, objects::config_map(name, &[("ca-bundle.crt", pem)])).await
     }
 
     async fn objects(&self, side: Side) -> Result<()> {
@@ -210,10 +235,15 @@ impl Odf {
         )
     }
 
+    /// The `StorageCluster`.
+    pub async fn storage_cluster(&self) -> Result<DynamicObject> {
+        let api = kind(&self.client, &self.namespace, "ocs.openshift.io/v1", "StorageCluster");
+        Ok(api.get(STORAGE_CLUSTER).await?)
+    }
+
     /// `spec.mirroring` of the `StorageCluster`.
     pub async fn mirroring(&self) -> Result<Value> {
-        let api = kind(&self.client, &self.namespace, "ocs.openshift.io/v1", "StorageCluster");
-        Ok(api.get(STORAGE_CLUSTER).await?.data["spec"]["mirroring"].clone())
+        Ok(self.storage_cluster().await?.data["spec"]["mirroring"].clone())
     }
 
     /// Mirroring is switched on with a peer, as the Go orchestrator's agent did.
@@ -227,19 +257,32 @@ impl Odf {
 
     /// The mons fail over: Rook makes another token.
     pub async fn fail_over(&self, side: Side) -> Result<()> {
-        let patch = json!({"stringData": {"token": token(side, 2)}});
-        let params = PatchParams::default();
-        self.secrets().patch(PEER_TOKEN, &params, &Patch::Merge(patch)).await?;
-        Ok(())
+        replace_token(&self.secrets(), &token(side, 2)).await
     }
 
-    /// The credentials of a bucket are replaced.
+    /// The credentials of a bucket are replaced, on the server and then where they are told.
     pub async fn rotate(&self, bucket: &str) -> Result<()> {
-        let patch = json!({"stringData": {"AWS_SECRET_ACCESS_KEY": format!("{bucket}, rotated")}});
+        let secret = secret_key(bucket, 2);
+        self.endpoint.set_secret(&key_id(bucket), &secret).await?;
+        self.tell_secret_key(bucket, &secret).await
+    }
+
+    /// The Secret of a claim tells this one.
+    pub async fn tell_secret_key(&self, bucket: &str, secret: &str) -> Result<()> {
+        let patch = json!({"stringData": {"AWS_SECRET_ACCESS_KEY": secret}});
         let params = PatchParams::default();
         self.secrets().patch(bucket, &params, &Patch::Merge(patch)).await?;
         Ok(())
     }
+}
+
+/// Rook makes another token, as after a fail-over of the mons.
+pub async fn replace_token(secrets: &Api<Secret>, token: &str) -> Result<()> {
+    let patch = json!({"stringData": {"token": token}});
+    secrets
+        .patch(PEER_TOKEN, &PatchParams::default(), &Patch::Merge(patch))
+        .await?;
+    Ok(())
 }
 
 /// The token of a side's Ceph, in its n-th version.
@@ -253,7 +296,7 @@ fn owner(api_version: &str, kind: &str, object: &DynamicObject) -> Value {
 }
 
 /// The operators: whatever fails is tried again with the next event, as theirs do.
-async fn run(client: Client, namespace: String) {
+async fn run(client: Client, namespace: String, endpoint: Arc<Endpoint>) {
     let storage = kind(&client, &namespace, "ocs.openshift.io/v1", "StorageCluster");
     let claims = kind(&client, &namespace, "objectbucket.io/v1alpha1", "ObjectBucketClaim");
     let of = |api: Api<DynamicObject>| {
@@ -271,7 +314,7 @@ async fn run(client: Client, namespace: String) {
                     .as_ref()
                     .is_some_and(|types| types.kind == "ObjectBucketClaim");
                 let done = if is_claim {
-                    bind(&client, &namespace, &object).await
+                    bind(&client, &namespace, &object, &endpoint).await
                 } else {
                     mirror(&client, &namespace, &object).await
                 };
@@ -302,17 +345,19 @@ async fn mirror(client: &Client, namespace: &str, storage: &DynamicObject) -> Re
 }
 
 /// `NooBaa`: a claim gets a bucket with credentials of its own.
-async fn bind(client: &Client, namespace: &str, claim: &DynamicObject) -> Result<()> {
+async fn bind(client: &Client, namespace: &str, claim: &DynamicObject, endpoint: &Endpoint) -> Result<()> {
     if claim.data["status"]["phase"] == "Bound" || claim.meta().deletion_timestamp.is_some() {
         return Ok(());
     }
     let name = claim.name_any();
+    let (key, secret) = (key_id(&name), secret_key(&name, 1));
+    endpoint.bucket(&name, &key, &secret).await?;
     let owners = serde_json::from_value(json!([owner("objectbucket.io/v1alpha1", "ObjectBucketClaim", claim)]))?;
     let mut secret = objects::secret(
         &name,
         &[
-            ("AWS_ACCESS_KEY_ID", format!("id of {name}").as_bytes()),
-            ("AWS_SECRET_ACCESS_KEY", format!("key of {name}").as_bytes()),
+            ("AWS_ACCESS_KEY_ID", key.as_bytes()),
+            ("AWS_SECRET_ACCESS_KEY", secret.as_bytes()),
         ],
     );
     secret.metadata.owner_references = Some(owners);

@@ -32,7 +32,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinHandle,
@@ -116,9 +116,9 @@ impl TlsServer {
         Self::serving(ca, greet).await
     }
 
-    /// Starts one that answers every HTTP request with 403, as buckets do to those whom they do not know.
-    pub async fn refusing(ca: &Ca) -> Result<Self> {
-        Self::serving(ca, refuse).await
+    /// Starts one that ends TLS in front of a server without it, as `OpenShift`'s router does for a Route.
+    pub async fn in_front_of(ca: &Ca, server: SocketAddr) -> Result<Self> {
+        Self::serving(ca, move |acceptor, stream| forward(acceptor, stream, server)).await
     }
 
     async fn serving<F, Fut>(ca: &Ca, answer: F) -> Result<Self>
@@ -171,13 +171,12 @@ async fn greet(acceptor: TlsAcceptor, stream: TcpStream) {
     }
 }
 
-/// One connection of a client that speaks HTTP.
-async fn refuse(acceptor: TlsAcceptor, stream: TcpStream) {
-    if let Ok(mut stream) = acceptor.accept(stream).await {
-        let _ = stream.read(&mut [0; 4096]).await;
-        let answer = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-        let _ = stream.write_all(answer).await;
-        let _ = stream.shutdown().await;
+/// One connection to a server behind. It ends when either side ends it.
+async fn forward(acceptor: TlsAcceptor, stream: TcpStream, server: SocketAddr) {
+    if let Ok(mut stream) = acceptor.accept(stream).await
+        && let Ok(mut behind) = TcpStream::connect(server).await
+    {
+        let _ = copy_bidirectional(&mut stream, &mut behind).await;
     }
 }
 

@@ -2,9 +2,13 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use kube::Api;
+use kube::{
+    Api,
+    api::{ApiResource, DynamicObject},
+    core::GroupVersionKind,
+};
 use peering_api::{names, ocm::ManagedClusterAddOn, peering::PeerMember};
-use testenv::{Env, RunningProcess, controlplane::repository, plain_http};
+use testenv::{Env, RunningProcess, apply, controlplane::repository, plain_http};
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// How long anything may take that is only a matter of watches and reconciles.
@@ -98,15 +102,25 @@ async fn install(env: &Env) -> Result<()> {
 }
 
 /// Installs the hub's half: the manifests and the profile of the scenarios. Returns the manager's process.
+///
+/// As under the Operator Lifecycle Manager the `ClusterManagementAddOn` is left out: the manager makes it.
 pub async fn install_hub(env: &Env) -> Result<RunningProcess> {
-    env.hub().apply_path(&repository().join("manifests/hub")).await?;
+    let mut objects = apply::load(&repository().join("manifests/hub"))?;
+    objects.retain(|object| object["kind"] != "ClusterManagementAddOn");
+    apply::objects(&env.hub().client().await?, objects).await?;
     env.hub()
         .apply_path(&repository().join("manifests/profiles/storage-peering-basic.yaml"))
         .await?;
-    env.hub()
-        .node()?
-        .await_ready(MANAGER_NAMESPACE, "addon-manager", SOON)
-        .await
+    let node = env.hub().node()?;
+    let manager = node.await_ready(MANAGER_NAMESPACE, "addon-manager", SOON).await?;
+    let kind = GroupVersionKind::gvk("addon.open-cluster-management.io", "v1beta1", "ClusterManagementAddOn");
+    let client = env.hub().client().await?;
+    let definitions = Api::<DynamicObject>::all_with(client, &ApiResource::from_gvk(&kind));
+    env.until("the manager to make the ClusterManagementAddOn", SOON, || async {
+        Ok(definitions.get_opt(names::ADDON).await?)
+    })
+    .await?;
+    Ok(manager)
 }
 
 /// Creates the seed's own `ManagedClusterAddOn` on a cluster.

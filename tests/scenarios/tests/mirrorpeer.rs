@@ -266,8 +266,8 @@ async fn two_storage_clusters_are_mirrored_and_parted_without_a_trace() -> Resul
         );
         let credentials = hub_secrets.get(&site.credentials(side)).await?;
         let expected = [
-            ("AWS_ACCESS_KEY_ID".to_owned(), format!("id of {bucket}")),
-            ("AWS_SECRET_ACCESS_KEY".to_owned(), format!("key of {bucket}")),
+            ("AWS_ACCESS_KEY_ID".to_owned(), odf::key_id(&bucket)),
+            ("AWS_SECRET_ACCESS_KEY".to_owned(), odf::secret_key(&bucket, 1)),
         ];
         ensure!(texts(&credentials) == BTreeMap::from(expected), "{credentials:?}");
         let cluster = site.clusters().get(side.cluster()).await?;
@@ -302,7 +302,7 @@ async fn two_storage_clusters_are_mirrored_and_parted_without_a_trace() -> Resul
     )
     .await?;
     site.west.rotate(&bucket).await?;
-    let rotated = format!("{bucket}, rotated");
+    let rotated = odf::secret_key(&bucket, 2);
     site.await_data(
         &hub_secrets,
         &site.credentials(Side::West),
@@ -377,7 +377,7 @@ async fn at_rest_and_at_a_restart_nothing_is_written() -> Result<()> {
     let bucket = names::bucket("cluster1", "cluster2");
     site.east.rotate(&bucket).await?;
     let secrets: Api<Secret> = Api::namespaced(s.hub.clone(), RAMEN);
-    let rotated = format!("{bucket}, rotated");
+    let rotated = odf::secret_key(&bucket, 2);
     site.await_data(
         &secrets,
         &site.credentials(Side::East),

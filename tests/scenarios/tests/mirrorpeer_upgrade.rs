@@ -41,7 +41,7 @@ async fn leave_as_the_go_orchestrator(site: &Site, bucket: &str) -> Result<()> {
             .insert(CREATED_BY_LABEL.to_owned(), "tokenexchange".to_owned());
         put(&odf.secrets(), green).await?;
         odf.mirror(&received).await?;
-        let key = format!("key of {bucket}");
+        let key = odf::secret_key(bucket, 1);
         let opaque = secret_of(
             &secret,
             &[("AWS_ACCESS_KEY_ID", "old"), ("AWS_SECRET_ACCESS_KEY", &key)],
@@ -158,7 +158,7 @@ async fn what_the_go_orchestrator_made_is_taken_over_as_it_stands() -> Result<()
         ensure!(cluster.spec.extra["cidrs"] == json!(["192.0.2.0/24"]), "{cluster:?}");
         let credentials = texts(&hub_secrets.get(&site.credentials(side)).await?);
         ensure!(
-            credentials["AWS_ACCESS_KEY_ID"] == format!("id of {bucket}"),
+            credentials["AWS_ACCESS_KEY_ID"] == odf::key_id(&bucket),
             "the old one stands there"
         );
         let mirroring = site.odf(side).mirroring().await?;

@@ -16,7 +16,7 @@ pub struct ControlPlane {
 impl ControlPlane {
     /// Builds what is missing (minutes on a cold cache; the script tells on stderr what it does) and finds the rest.
     pub async fn build() -> Result<Self> {
-        let directory = run("hack/controlplane/build.sh").await?;
+        let directory = run("hack/controlplane/build.sh", &[]).await?;
         Ok(Self { directory })
     }
 
@@ -45,10 +45,17 @@ impl ControlPlane {
     }
 }
 
+/// The path of a tool that `hack/tools.sh` knows, such as `versitygw`. What is missing is built first; the script tells on
+/// stderr what it does.
+pub async fn tool(name: &str) -> Result<PathBuf> {
+    Ok(run("hack/tools.sh", &[name]).await?.join(name))
+}
+
 /// Runs a script of the checkout that makes what is missing in a cache. Its last line is the directory.
-pub(crate) async fn run(script: &str) -> Result<PathBuf> {
+pub(crate) async fn run(script: &str, arguments: &[&str]) -> Result<PathBuf> {
     let script = repository().join(script);
     let output = tokio::process::Command::new(&script)
+        .args(arguments)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()

@@ -23,7 +23,7 @@ static DIRECTORY: OnceCell<PathBuf> = OnceCell::const_new();
 
 /// The directory with one file per CRD. What is missing is downloaded first; the script tells on stderr what it does.
 pub async fn directory() -> Result<&'static Path> {
-    let script = || controlplane::run("hack/crds/build.sh");
+    let script = || controlplane::run("hack/crds/build.sh", &[]);
     Ok(DIRECTORY.get_or_try_init(script).await?)
 }
 

@@ -193,7 +193,13 @@ async fn follow(directory: &Path, supervisor: &State, tell: &dyn Fn(&str)) -> Re
 }
 
 /// Runs an environment until SIGTERM or SIGINT. This is the supervisor's whole life.
-pub async fn supervise(directory: &Path, spokes: Vec<String>) -> Result<()> {
+///
+/// `companions` starts what else is to run; the environment is ready when it has, and what it gives is dropped at the end.
+pub async fn supervise<T>(
+    directory: &Path,
+    options: Options,
+    companions: impl AsyncFnOnce(&Env) -> Result<T>,
+) -> Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let pid = std::process::id();
     let state = State {
@@ -210,7 +216,6 @@ pub async fn supervise(directory: &Path, spokes: Vec<String>) -> Result<()> {
     save(&lock(&state))?;
     let (progress_state, progress_save) = (state.clone(), save.clone());
     let options = Options {
-        spokes,
         directory: Some(directory.join("env")),
         progress: Some(Arc::new(move |line: &str| {
             let mut state = lock(&progress_state);
@@ -219,10 +224,15 @@ pub async fn supervise(directory: &Path, spokes: Vec<String>) -> Result<()> {
                 eprintln!("{error:#}");
             }
         })),
-        ..Options::default()
+        ..options
     };
-    let env = tokio::select! {
-        env = Env::start(options) => env?,
+    let start = async {
+        let env = Env::start(options).await?;
+        let companions = companions(&env).await?;
+        anyhow::Ok((env, companions))
+    };
+    let (env, companions) = tokio::select! {
+        started = start => started?,
         // The processes that were started end with this one.
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
@@ -256,6 +266,7 @@ pub async fn supervise(directory: &Path, spokes: Vec<String>) -> Result<()> {
             eprintln!("{error:#}");
         }
     }
+    drop(companions);
     env.stop().await
 }
 

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode, time::Instant};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use testenv::{
-    demo,
+    Env, Options, demo,
     devenv::{self, State},
 };
 
@@ -103,7 +103,13 @@ async fn run(arguments: Arguments) -> Result<ExitCode> {
                 println!("nothing ran in {}", directory.display());
             }
         }
-        Command::Supervise { spokes } => devenv::supervise(&directory, spokes).await?,
+        Command::Supervise { spokes } => {
+            let options = Options {
+                spokes,
+                ..Options::default()
+            };
+            devenv::supervise(&directory, options, async |_: &Env| Ok(())).await?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
