@@ -1,21 +1,18 @@
 //! What storage operators tell about themselves: who has to be asked, what is known, and what the console reads of it.
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, PoisonError, RwLock},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use addon_framework::runtime::{Queue, write as request};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, ResourceExt};
 use peering_api::{
     ocm::ManagedClusterAddOn,
-    odf::{BACKUP_LABEL, ClientInfo, ODF_INFO_CLAIM},
+    odf::{BACKUP_LABEL, ODF_INFO_CLAIM},
     peering::ReportRequest,
 };
 use serde_json::json;
 use storage::{client_info, mirrorpeer::ends, odf_info};
 
-use super::{MirrorPeerError, watches::Storage, write::MANAGER};
+use super::{MirrorPeerError, known::Clients, watches::Storage, write::MANAGER};
 use crate::{
     peering::{Hub, create_addon},
     touched::Key,
@@ -23,37 +20,6 @@ use crate::{
 
 /// Label of a `ManagedCluster`: the id by which storage operators know it.
 const CLUSTER_ID: &str = "clusterID";
-
-/// What is known about storage clients.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Clients {
-    /// All of them, by key of `odf-client-info`.
-    pub(super) all: BTreeMap<String, ClientInfo>,
-    /// What clusters report.
-    reported: BTreeMap<String, ClientInfo>,
-    /// Those of which only `MirrorPeer`s know.
-    pub(super) vanished: BTreeSet<String>,
-}
-
-/// The same, kept between passes.
-#[derive(Debug, Default)]
-pub(crate) struct Known(RwLock<Arc<Clients>>);
-
-impl Known {
-    pub(super) fn now(&self) -> Arc<Clients> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Takes what is known now in; returns whether it is something new.
-    fn take(&self, clients: Clients) -> bool {
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let new = **known != clients;
-        if new {
-            *known = Arc::new(clients);
-        }
-        new
-    }
-}
 
 /// Looks at everything that tells of storage clients: the `MirrorPeer`s' own records, then what others keep on the hub, then
 /// what clusters report. Returns whether it is something new.

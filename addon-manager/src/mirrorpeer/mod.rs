@@ -1,8 +1,9 @@
 //! `MirrorPeer`s: the façade for users of the Go orchestrator. Each becomes Peerings, which the peering controller serves, and
 //! what only the hub has to do with storage. Read top to bottom: [`watches`] (of kinds that may be missing), [`info`] (what
 //! storage operators tell), [`pace`] (how often what is looked at), [`observe`] (snapshots), the crate `storage` (decides,
-//! pure), [`write`] (one request per change).
+//! pure), [`mod@write`] (one request per change).
 mod info;
+mod known;
 mod legacy;
 mod observe;
 mod pace;

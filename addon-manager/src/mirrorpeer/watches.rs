@@ -21,7 +21,7 @@ use storage::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::info::Known;
+use super::known::Known;
 use crate::touched::Key;
 
 /// A watch with our own newest writes in front of it.

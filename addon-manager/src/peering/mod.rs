@@ -1,5 +1,5 @@
 //! What happens when anything about a Peering changes. Read top to bottom: [`hub`] watches and takes a snapshot, [`decide`]
-//! turns it into a list of changes (pure, over `exchange`), [`write`] carries the changes out, one request each. Beside that,
+//! turns it into a list of changes (pure, over `exchange`), [`mod@write`] carries the changes out, one request each. Beside that,
 //! [`events`] tells transitions and [`metrics`] how things stand.
 mod decide;
 mod events;
