@@ -69,6 +69,7 @@ e2e: controlplane ## Try it on whole clusters: kubelets, pods, a registry, OLM. 
 lint: ## Check formatting, lints, generated files, profiles and scripts.
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc -q --workspace --no-deps --document-private-items --locked
 	$(CARGO) run -q --locked -p peering-api --example generate -- --check .
 	$(CARGO) run -q --locked -p packaging -- manifests --check --repository .
 	$(CARGO) run -q --locked -p addon-manager --bin profile-lint -- $(PROFILES)

@@ -1,5 +1,5 @@
 //! Keeps the status of this cluster's `PeerMember` (public keys, version, API groups), and replaces the key pair when the
-//! annotation on it asks for that. What is done is decided in [`decide::member`] and [`decide::rotation`].
+//! annotation on it asks for that. What is done is decided in [`crate::decide::member`] and [`crate::decide::rotation`].
 use std::{sync::Arc, time::Duration};
 
 use addon_framework::runtime::{Outcome, backoff::Backoff, conditions::apply_status};

@@ -1,8 +1,8 @@
 //! Client and server identities whose private key never leaves the cluster that uses it.
 //!
-//! The receiver makes a key pair (outside of this crate: that draws random bytes) and a [`request`]. The source side
+//! The receiver makes a key pair (outside of this crate: that draws random bytes) and a [`request()`]. The source side
 //! [`check`]s the request and has it signed: by its API server, or by a CA whose key it holds ([`Authority`]). The
-//! receiver takes what was [`issued`] if it belongs to its key.
+//! receiver takes what was [`issued()`] if it belongs to its key.
 //!
 //! Requests and certificates are encoded here (`der`) and signed by rcgen's keys. Rcgen's own builders keep one value per
 //! attribute of a name: they would lose the second organisation of a subject, and all but one `OU` or `DC` of a CA's

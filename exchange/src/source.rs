@@ -1,7 +1,7 @@
 //! What a source hands over, and whether it is any good. An empty or malformed source never overwrites the last good
 //! content.
 //!
-//! Follow it in this order: [`read`] (the inputs one after the other, given what was seen of each), [`Inputs`] (what is to
+//! Follow it in this order: [`read()`] (the inputs one after the other, given what was seen of each), [`Inputs`] (what is to
 //! be issued, then the content), `bundle` (CA certificates). [`provisions`]: the objects that are made first.
 mod bundle;
 mod content;

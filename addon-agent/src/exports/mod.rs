@@ -1,5 +1,5 @@
 //! Follows the `PeerExport`s of this cluster: source in, status out. What a source becomes is decided in
-//! [`exchange::source`] and [`decide::export`]; here it is looked up, asked for and written.
+//! [`exchange::source`] and [`crate::decide::export`]; here it is looked up, asked for and written.
 //!
 //! [`provision`]: objects that are made first and removed last. [`issue`]: tokens and certificates. [`fetch`]: answers of
 //! services.

@@ -11,7 +11,7 @@
 //!
 //! All that a probe is given comes from another cluster and is not trusted: [`address`] says where it may connect to,
 //! `kubeconfig` what a kubeconfig may hold. No byte of a credential, of a URL's path or of an answer's body reaches a
-//! message, and the types hold them as [`Sensitive`](peering_api::Sensitive).
+//! message, and the types hold them as [`peering_api::Sensitive`].
 //!
 //! ```text
 //! runner                              again and again, a few at once

@@ -1,5 +1,5 @@
 //! This cluster, at its edge: what the agent sees of its objects ([`observed`]), the watches that it sees them through
-//! ([`pool`]), and the few writes that it makes ([`write`] for targets; for sources: [`provision`], [`token`], [`signing`]).
+//! ([`pool`]), and the few writes that it makes ([`mod@write`] for targets; for sources: [`provision`], [`token`], [`signing`]).
 mod json;
 pub mod observed;
 pub mod pool;

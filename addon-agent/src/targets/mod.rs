@@ -1,5 +1,5 @@
 //! Follows the `PeerLink`s that end on this cluster, one target at a time: everything that concerns a target runs under its
-//! key, so no two writers race for it. What is done is decided in [`decide`]; here it is looked up, done and reported.
+//! key, so no two writers race for it. What is done is decided in [`crate::decide`]; here it is looked up, done and reported.
 //!
 //! A pass: [`scene`] (what is there), [`certificates`] (keys that links need), [`wiring`] (leaving links: who refers to the
 //! target is told first), the target itself, [`wiring`] again (delivered links), the place where a link wrote before,

@@ -117,7 +117,7 @@ pub enum ExpressionError {
         /// The names that exist.
         known: String,
     },
-    /// Something under a variable that cannot exist: told by [`check`](super::check) only.
+    /// Something under a variable that cannot exist: told by [`check`](fn@super::check) only.
     #[error("{at}: {variable:?} has no {name:?}, known: {known}")]
     UnknownMember {
         /// Where it is used.

@@ -1,7 +1,7 @@
 //! From what was seen of a `MirrorPeer` to what is to be written, and to what users are told.
 //!
-//! [`Observed`] is what was seen; [`plan`] derives what it asks for ([`client`] where storage clients are paired), [`mode`]
-//! which kind of storage it pairs; [`decide`] says
+//! [`Observed`] is what was seen; [`plan()`] derives what it asks for ([`client`] where storage clients are paired), [`mode()`]
+//! which kind of storage it pairs; [`decide()`] says
 //! what to write for it, [`removal`] what when it is being deleted, [`status`] what users read; [`ramen`] edits Ramen's
 //! configuration for all `MirrorPeer`s at once.
 mod client;

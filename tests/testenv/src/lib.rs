@@ -1,6 +1,6 @@
 //! Local control planes with a real Open Cluster Management, for tests and the demo.
 //!
-//! [`shared`] gives the environment of a test binary: a hub, which manages itself too, and two managed clusters, each
+//! [`shared()`] gives the environment of a test binary: a hub, which manages itself too, and two managed clusters, each
 //! with a real etcd prefix, kube-apiserver and kube-controller-manager, joined by the real OCM components, all as plain
 //! processes that never outlive the test. The [`node`] of each cluster stands in for the kubelet and runs our images as local processes.
 //!
