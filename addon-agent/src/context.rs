@@ -1,6 +1,6 @@
 //! What the controllers share: the hub as it is known now, the watches of this cluster, and what was done lately.
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
@@ -47,6 +47,8 @@ pub struct Context {
     pub links: Recent<PeerLink>,
     /// Last writes.
     pub members: Recent<PeerMember>,
+    /// Names of the signing requests that were made for an export and are not known to be gone, by name of the export.
+    pub requests: Mutex<BTreeMap<String, BTreeSet<String>>>,
     /// Where each link was last seen to write, by name.
     pub places: Mutex<BTreeMap<String, Place>>,
     keys: RwLock<Option<Stored>>,
@@ -80,6 +82,7 @@ impl Context {
             exports: Recent::default(),
             links: Recent::default(),
             members: Recent::default(),
+            requests: Mutex::default(),
             places: Mutex::default(),
             keys: RwLock::default(),
             api_groups: OnceLock::new(),

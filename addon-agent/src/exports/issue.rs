@@ -1,4 +1,9 @@
 //! Has tokens, certificates and answers issued, and publishes them.
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+};
+
 use addon_framework::runtime::Outcome;
 use exchange::{
     certificate,
@@ -7,6 +12,7 @@ use exchange::{
     source::{Inputs, Issued, Signer, issued_certificate, issued_token},
 };
 use jiff::Timestamp;
+use kube::ResourceExt;
 use peering_api::{
     names,
     peering::{CertificateInput, PeerExport},
@@ -51,6 +57,7 @@ pub(super) async fn issue(
         policy: policy(export.spec.refresh.as_ref()),
         now,
         signed: Vec::new(),
+        awaited: BTreeSet::new(),
     };
     let mut answered = Vec::new();
     for unit in units {
@@ -60,9 +67,8 @@ pub(super) async fn issue(
     let decision = pass.conclude(inputs, &answered, &mut rand::rng())?;
     let concluded = conclude(context, hub, export, &decision).await;
     // Only what has been handed over: until then it can be read once more.
-    if !matches!(concluded, Err(ExportError::Status(_))) {
-        issuer.clean_up().await;
-    }
+    let written = !matches!(concluded, Err(ExportError::Status(_)));
+    issuer.clean_up(&export.name_any(), written).await;
     concluded
 }
 
@@ -75,6 +81,8 @@ struct Issuer<'c> {
     now: Timestamp,
     /// Names and uids of signing requests that have served.
     signed: Vec<(String, String)>,
+    /// Names of those that are not signed yet.
+    awaited: BTreeSet<String>,
 }
 
 impl Issuer<'_> {
@@ -148,16 +156,67 @@ impl Issuer<'_> {
                 self.signed.push((wanted.name, uid));
                 Ok((chain, expires_at))
             }
-            Progress::Waiting(since) => Err(Answer::Pending(wanted.name, since)),
+            Progress::Waiting(since) => {
+                self.awaited.insert(wanted.name.clone());
+                Err(Answer::Pending(wanted.name, since))
+            }
             Progress::Refused(why) => Err(failed(&why)),
         }
     }
 
-    async fn clean_up(self) {
-        for (name, uid) in self.signed {
+    /// Removes the requests that have served, and those of earlier passes that nobody waits for any more: a pass that has seen
+    /// less than the one before it asks for what is there already.
+    async fn clean_up(self, export: &str, written: bool) {
+        let signed: Vec<_> = self.signed.into_iter().map(|(name, uid)| (name, Some(uid))).collect();
+        let (mut kept, mut served) = (self.awaited, signed);
+        if !written {
+            kept.extend(served.drain(..).map(|(name, _)| name));
+        }
+        for name in superfluous(&self.context.requests, export, &kept) {
+            if !served.iter().any(|(known, _)| *known == name) {
+                served.push((name, None));
+            }
+        }
+        for (name, uid) in served {
             if let Err(refusal) = signing::remove(&self.context.spoke.request, &name, uid).await {
                 warn!(name, %refusal, "a signing request that has served could not be removed");
             }
         }
+    }
+}
+
+/// The requests of an export that were kept and no longer are. Those that are take their place.
+fn superfluous(
+    requests: &Mutex<BTreeMap<String, BTreeSet<String>>>,
+    export: &str,
+    kept: &BTreeSet<String>,
+) -> Vec<String> {
+    let mut requests = requests.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = if kept.is_empty() {
+        requests.remove(export)
+    } else {
+        requests.insert(export.to_owned(), kept.clone())
+    };
+    before
+        .into_iter()
+        .flatten()
+        .filter(|name| !kept.contains(name))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_that_nobody_waits_for_any_more_are_superfluous() {
+        let requests = Mutex::default();
+        let names = |names: &[&str]| -> BTreeSet<String> { names.iter().map(|name| (*name).to_owned()).collect() };
+        assert!(superfluous(&requests, "one", &names(&["a", "b"])).is_empty());
+        assert!(superfluous(&requests, "other", &names(&["a"])).is_empty());
+        assert_eq!(superfluous(&requests, "one", &names(&["b", "c"])), ["a"]);
+        assert_eq!(superfluous(&requests, "one", &names(&[])), ["b", "c"]);
+        assert!(superfluous(&requests, "one", &names(&[])).is_empty());
+        assert_eq!(requests.lock().unwrap().len(), 1, "what is over takes no room");
     }
 }

@@ -100,11 +100,12 @@ fn approval(seen: &CertificateSigningRequest, now: Timestamp) -> Value {
     })
 }
 
-/// Removes a request whose certificate has been handed over. One that stays is removed by Kubernetes after an hour.
-pub async fn remove(client: &Client, name: &str, uid: String) -> Result<(), Refusal> {
+/// Removes a request whose certificate has been handed over, or that nobody waits for any more. One that stays is removed by
+/// Kubernetes after an hour.
+pub async fn remove(client: &Client, name: &str, uid: Option<String>) -> Result<(), Refusal> {
     let mut signed = CertificateSigningRequest::default();
     signed.metadata.name = Some(name.to_owned());
-    signed.metadata.uid = Some(uid);
+    signed.metadata.uid = uid;
     let removed = delete(&Api::all(client.clone()), &signed).await;
     removed.map(drop).map_err(|error| Refusal::from(&error))
 }
