@@ -75,7 +75,7 @@ impl Floor {
                     }
                 }
                 Err(kube::Error::Api(status)) => {
-                    tracing::debug!("{} {}: {status}", write.verb, write.uri);
+                    eprintln!("{} {}: {}", write.verb, write.uri, status.message);
                     refused += 1;
                 }
                 Err(error) => return Err(error).context("replay a write"),

@@ -307,7 +307,7 @@ fn applied(work: &DynamicObject) -> bool {
 
 /// The work agents: each work is applied and available at once.
 async fn report(client: Client, works: UnboundedReceiver<DynamicObject>) {
-    let works = stream::unfold(works, async |mut works| Some((works.recv().await?, works)));
+    let works = stream::unfold(works, |mut works| async move { Some((works.recv().await?, works)) });
     works
         .for_each_concurrent(CONCURRENCY, |work| {
             let client = client.clone();
@@ -316,7 +316,7 @@ async fn report(client: Client, works: UnboundedReceiver<DynamicObject>) {
                     return;
                 }
                 if let Err(error) = applies(client, &work).await {
-                    tracing::debug!("{error:#}");
+                    eprintln!("{error:#}");
                 }
             }
         })
