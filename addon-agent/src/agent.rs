@@ -83,6 +83,7 @@ fn context(
     let queues = Queues {
         exports: Queue::new(),
         targets: Queue::new(),
+        member: Queue::new(),
     };
     let pool = Pool::new(spoke.watch.clone(), tasks.clone(), token.clone(), queues.clone());
     let loopback = if args.allow_loopback_probes {

@@ -15,11 +15,12 @@ use crate::{
     context::Context,
     decide::{
         member::{About, wanted},
+        report,
         rotation::{self, Arrived, Current, Step, View},
     },
     hub::Hub,
     identity::{self, IdentityError, Stored},
-    spoke::{Seen, carrier_of, write::MANAGER},
+    spoke::{Seen, User, carrier_of, write::MANAGER},
     status,
 };
 
@@ -79,9 +80,14 @@ pub async fn reconcile(context: Arc<Context>) -> Result<Outcome, MemberError> {
         version: env!("CARGO_PKG_VERSION"),
         api_groups: context.api_groups(),
     };
-    let Some(wanted) = wanted(&member, &context.identity(), &about, Timestamp::now()) else {
+    let now = Timestamp::now();
+    let Some(wanted) = wanted(&member, &context.identity(), &about, now) else {
         return Ok(Outcome::Done);
     };
+    let lookups = member.spec.reports.iter().map(report::lookup).collect();
+    context.pool.want_all(&User::Member, &lookups);
+    // A watch that has not said anything yet wakes the member when it does.
+    let wanted = report::add(&member, wanted, |lookup| context.pool.look(lookup), now);
     if member.status.as_ref() == Some(&wanted) {
         return Ok(Outcome::Done);
     }

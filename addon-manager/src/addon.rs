@@ -1,6 +1,6 @@
 //! The addon `tokenexchange` as the framework drives it: what is deployed on a managed cluster, what its agent may do on the
 //! hub, and what has to happen before it may be removed.
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use addon_framework::{Addon, AddonError, ConfigKind, Options, Registration, Removal, Site};
 use futures::{FutureExt, future::BoxFuture};
@@ -9,13 +9,17 @@ use kube::{ResourceExt, core::DynamicObject};
 use peering_api::{
     names,
     ocm::{ManagedCluster, ManagedClusterAddOn},
+    peering::ReportRequest,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::peering::Hub;
 
 /// The agent's manifests, with holes for namespace, cluster and image.
 const MANIFESTS: &str = include_str!("../../manifests/agent/agent.yaml");
+
+/// Name of the Roles by which agents read what their members report.
+const REPORTS: &str = "token-exchange-agent-reports";
 
 /// The addon `tokenexchange`.
 pub(crate) struct TokenExchange {
@@ -36,8 +40,12 @@ impl Addon for TokenExchange {
     }
 
     fn manifests(&self, site: &Site<'_>) -> Result<Vec<DynamicObject>, AddonError> {
-        let mut manifests = render(&site.install_namespace, &site.cluster_name(), &self.image)?;
+        let (namespace, name) = (&site.install_namespace, site.cluster_name());
+        let mut manifests = render(namespace, &name, &self.image)?;
         site.settings.inject(&mut manifests);
+        let member = self.hub.members.get(Some(&name), &name);
+        let requests = member.map(|member| member.spec.reports.clone()).unwrap_or_default();
+        manifests.extend(reading(namespace, &requests)?);
         Ok(manifests)
     }
 
@@ -106,6 +114,35 @@ fn render(namespace: &str, cluster: &str, image: &str) -> Result<Vec<DynamicObje
     documents.into_iter().map(fill).collect()
 }
 
+/// The rights to read what the member reports: each `ConfigMap` by its name.
+fn reading(agent_namespace: &str, requests: &[ReportRequest]) -> Result<Vec<DynamicObject>, AddonError> {
+    let verbs = ["get", "list", "watch"];
+    let mut rules: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+    for request in requests {
+        let rules = rules.entry(&request.namespace).or_default();
+        rules.extend(request.config_map.as_ref().map(
+            |name| json!({"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [name], "verbs": verbs}),
+        ));
+        rules.extend(request.objects.as_ref().map(|objects| {
+            let group = objects.api_version.split_once('/').map_or("", |(group, _)| group);
+            json!({"apiGroups": [group], "resources": [objects.resource], "verbs": verbs})
+        }));
+    }
+    let group = "rbac.authorization.k8s.io";
+    let objects = rules.iter().flat_map(|(namespace, rules)| {
+        let metadata = json!({"name": REPORTS, "namespace": namespace});
+        [
+            json!({"apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": metadata, "rules": rules}),
+            json!({"apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "metadata": metadata,
+                "roleRef": {"apiGroup": group, "kind": "Role", "name": REPORTS},
+                "subjects": [{"kind": "ServiceAccount", "name": names::AGENT, "namespace": agent_namespace}]}),
+        ]
+    });
+    let object =
+        |object| serde_json::from_value(object).map_err(|error| AddonError::caused("a role is not an object", error));
+    objects.map(object).collect()
+}
+
 /// Fills holes in the parsed document, so that no value can become YAML of its own.
 fn fill(value: &mut Value, holes: &[(&str, &str)]) {
     match value {
@@ -142,6 +179,24 @@ mod tests {
             deployment.contains(&format!("{}-hub-kubeconfig", names::ADDON)),
             "the Secret that OCM writes"
         );
+    }
+
+    #[test]
+    fn what_is_reported_is_read_by_its_name_only() {
+        let request = |namespace: &str, name: &str| ReportRequest {
+            name: "r".to_owned(),
+            namespace: namespace.to_owned(),
+            config_map: Some(name.to_owned()),
+            objects: None,
+        };
+        assert!(reading("agent", &[]).unwrap().is_empty());
+        let requests = [request("a", "x"), request("b", "y"), request("a", "z")];
+        let objects = serde_json::to_value(reading("agent", &requests).unwrap()).unwrap();
+        assert_eq!(objects.as_array().unwrap().len(), 4);
+        let rules = objects[0]["rules"].as_array().unwrap();
+        let names: Vec<_> = rules.iter().map(|rule| &rule["resourceNames"]).collect();
+        assert_eq!(names, [&json!(["x"]), &json!(["z"])]);
+        assert_eq!(objects[1]["subjects"][0]["namespace"], "agent");
     }
 
     #[test]

@@ -9,11 +9,14 @@ use kube::{Api, Resource, ResourceExt};
 use peering_api::{
     names,
     ocm::ManagedClusterAddOn,
-    peering::{PeerMember, PeerMemberSpec, Peering},
+    peering::{PeerMember, PeerMemberSpec, Peering, ReportRequest},
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::peering::Hub;
+use crate::{
+    mirrorpeer::{self, Storage},
+    peering::Hub,
+};
 
 /// Field manager of members' specs.
 const MANAGER: &str = "peering-manager";
@@ -21,25 +24,36 @@ const CONCURRENCY: usize = 8;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Runs the controller until the token is cancelled. Keys are names of clusters.
-pub(crate) async fn control(hub: Arc<Hub>, queue: Queue<String>, token: CancellationToken) {
+pub(crate) async fn control(
+    hub: Arc<Hub>,
+    storage: Arc<Storage>,
+    (queue, addons): (Queue<String>, Queue<String>),
+    token: CancellationToken,
+) {
     hub.ready().await;
+    storage.ready().await;
+    // What is asked for must not be less for a moment.
+    mirrorpeer::prepare(&hub, &storage);
     let options = RunOptions {
         name: "member",
         concurrency: CONCURRENCY,
         deadline: DEADLINE,
     };
     run(queue, options, token, move |cluster: String| {
-        let hub = hub.clone();
+        let (hub, storage, addons) = (hub.clone(), storage.clone(), addons.clone());
         async move {
             let Some(addon) = hub.addon(&cluster) else {
                 return Ok(Outcome::Done);
             };
             let member = hub.members.get(Some(&cluster), &cluster);
             let known = known(&cluster, member.as_deref(), &hub.all_peerings());
-            if let Some(member) = wanted(&cluster, &addon, known, member.as_deref()) {
+            let reports = mirrorpeer::reports(&hub, &storage, &cluster);
+            if let Some(member) = wanted(&cluster, &addon, (known, reports), member.as_deref()) {
                 let api = Api::<PeerMember>::namespaced(hub.client.clone(), &cluster);
                 write::apply(&api, &cluster, MANAGER, &member).await?;
             }
+            // The agent's rights follow what the watch tells of its member.
+            addons.add(cluster);
             Ok::<_, kube::Error>(Outcome::Done)
         }
     })
@@ -64,7 +78,7 @@ fn known(cluster: &str, member: Option<&PeerMember>, peerings: &[Arc<Peering>]) 
 fn wanted(
     cluster: &str,
     addon: &ManagedClusterAddOn,
-    known_fingerprint: Option<String>,
+    (known_fingerprint, reports): (Option<String>, Vec<ReportRequest>),
     present: Option<&PeerMember>,
 ) -> Option<PeerMember> {
     if addon.meta().deletion_timestamp.is_some() {
@@ -81,6 +95,7 @@ fn wanted(
     let spec = PeerMemberSpec {
         cluster: cluster.to_owned(),
         known_fingerprint,
+        reports,
     };
     let is_ours = |present: &PeerMember| present.owner_references().iter().any(|known| known.uid == owner.uid);
     if present.is_some_and(|present| present.spec == spec && is_ours(present)) {
@@ -106,24 +121,24 @@ mod tests {
 
     #[test]
     fn a_member_follows_its_addon_and_the_key_that_is_known() {
-        let made = wanted("c1", &addon("u1"), None, None).unwrap();
+        let made = wanted("c1", &addon("u1"), (None, vec![]), None).unwrap();
         assert_eq!(
             (made.name_any().as_str(), made.owner_references()[0].uid.as_str()),
             ("c1", "u1")
         );
         assert!(
-            wanted("c1", &addon("u1"), None, Some(&made)).is_none(),
+            wanted("c1", &addon("u1"), (None, vec![]), Some(&made)).is_none(),
             "nothing to write"
         );
         assert!(
-            wanted("c1", &addon("u2"), None, Some(&made)).is_some(),
+            wanted("c1", &addon("u2"), (None, vec![]), Some(&made)).is_some(),
             "a new addon takes the member over"
         );
-        let known = wanted("c1", &addon("u1"), Some("k".to_owned()), Some(&made)).unwrap();
+        let known = wanted("c1", &addon("u1"), (Some("k".to_owned()), vec![]), Some(&made)).unwrap();
         assert_eq!(known.spec.known_fingerprint.as_deref(), Some("k"));
         let mut leaving = addon("u3");
         leaving.metadata.deletion_timestamp = Some(Time(jiff::Timestamp::UNIX_EPOCH));
-        assert!(wanted("c1", &leaving, None, None).is_none());
+        assert!(wanted("c1", &leaving, (None, vec![]), None).is_none());
     }
 
     fn key(seed: u8) -> PublicKey {
@@ -135,6 +150,7 @@ mod tests {
         let spec = PeerMemberSpec {
             cluster: "c1".to_owned(),
             known_fingerprint: known.map(str::to_owned),
+            ..PeerMemberSpec::default()
         };
         let mut member = PeerMember::new("c1", spec);
         member.status = Some(PeerMemberStatus {

@@ -67,7 +67,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         storage: Queue::new(),
     };
     let hub = Hub::watch(&clients, &tasks, &token, &queues);
-    let storage = mirrorpeer::Storage::watch(&clients, &tasks, &token, &queues.storage);
+    let of_storage = (&queues.storage, &queues.members);
+    let storage = mirrorpeer::Storage::watch(&clients, &tasks, &token, of_storage, &namespace);
     let manager = framework(&clients, &hub, args.agent_image)?;
 
     let mut registry = Registry::with_prefix("orchestrator");
@@ -114,13 +115,23 @@ async fn control(
 ) {
     let tasks = TaskTracker::new();
     tasks.spawn(peering::control(hub.clone(), queues.peerings, token.clone()));
-    tasks.spawn(mirrorpeer::control(hub.clone(), storage, queues.storage, token.clone()));
+    tasks.spawn(mirrorpeer::control(
+        hub.clone(),
+        storage.clone(),
+        queues.storage,
+        token.clone(),
+    ));
     tasks.spawn(profile::control(hub.clone(), queues.profiles, token.clone()));
     tasks.spawn(definition::control(hub.client.clone(), token.clone()));
-    tasks.spawn(member::control(hub, queues.members, token.clone()));
+    let of_members = (queues.members, queues.leaving.clone());
+    tasks.spawn(member::control(hub.clone(), storage, of_members, token.clone()));
     tasks.spawn(wake_leaving(manager.clone(), queues.leaving, token.clone()));
     let until = token.clone();
-    tasks.spawn(async move { manager.run(until).await });
+    tasks.spawn(async move {
+        // What is deployed depends on the members.
+        hub.ready().await;
+        manager.run(until).await;
+    });
     tasks.close();
     tasks.wait().await;
 }
@@ -133,7 +144,8 @@ fn framework(clients: &Clients, hub: &Arc<Hub>, image: String) -> anyhow::Result
         .context("set up the addon framework")
 }
 
-/// Lets the framework look at a cluster's addon again when the last of its links may have gone.
+/// Lets the framework look at a cluster's addon again when the last of its links may have gone, or when its agent has to
+/// read something else.
 async fn wake_leaving(manager: Manager, queue: Queue<String>, token: CancellationToken) {
     let options = RunOptions {
         name: "leaving",

@@ -15,6 +15,8 @@ pub(crate) enum Key {
     Legacy,
     /// Ramen's configuration.
     Ramen,
-    /// The replication classes of a cluster.
+    /// The replication classes of a cluster, and what it is told about storage clients.
     Classes(String),
+    /// What storage operators tell about themselves.
+    Info,
 }

@@ -177,9 +177,7 @@ fn whole(place: &str, artefact: &Artefact, report: &mut Report) {
         );
     }
     let inputs = &artefact.inputs;
-    let issued = inputs
-        .iter()
-        .any(|input| input.token_request.is_some() || input.certificate.is_some());
+    let issued = inputs.iter().any(texts::is_issued);
     if !artefact.confidential {
         report.require(
             !inputs.iter().any(|input| input.kind.as_deref() == Some("Secret")),
@@ -189,7 +187,14 @@ fn whole(place: &str, artefact: &Artefact, report: &mut Report) {
         report.require(
             !issued,
             &confidential,
-            "tokens and certificates are confidential: remove 'confidential: false'",
+            "tokens, certificates and answers of services are confidential: remove 'confidential: false'",
+        );
+    }
+    if artefact.deliver.used_when.is_some() {
+        report.require(
+            artefact.kind == ArtefactKind::Data && artefact.confidential && artefact.provision.is_empty(),
+            format!("{place}.deliver.usedWhen"),
+            "what is used up is confidential data without anything provisioned for it: remove usedWhen, or make two artefacts",
         );
     }
     if let Some(refresh) = &artefact.refresh {
@@ -201,7 +206,8 @@ fn whole(place: &str, artefact: &Artefact, report: &mut Report) {
             "the jitter makes renewals earlier: set jitterPercent lower than renewAtPercent",
         );
         if !issued {
-            let message = "nothing is renewed, since no input is a tokenRequest or certificate: remove refresh";
+            let message =
+                "nothing is renewed, since no input is a tokenRequest, certificate or httpRequest: remove refresh";
             report.warn(place, message);
         }
     }

@@ -49,6 +49,8 @@ pub struct MemberFacts {
 pub struct LinkFacts {
     /// What its destination wants to have signed.
     pub certificate_request: Option<String>,
+    /// Its destination has used what was delivered.
+    pub used: bool,
     /// The revision that its destination has reported, where it is higher than what its source has published.
     pub applied_revision: Option<i64>,
     /// What carries its envelope now.
@@ -236,6 +238,7 @@ impl Context<'_> {
                 certificate_request: known
                     .and_then(|known| known.certificate_request.clone())
                     .filter(|_| link.certificate.is_some()),
+                used: known.is_some_and(|known| known.used) && link.target.used_when.is_some(),
             });
             let applied = known.and_then(|known| known.applied_revision);
             export.revision_floor = export.revision_floor.max(applied);

@@ -107,6 +107,16 @@ impl Rights {
                 account,
             );
         }
+        if let Some(token) = input.http_request.as_ref().and_then(|request| request.token.as_ref()) {
+            let account = Some(token.service_account.as_str());
+            self.add(
+                Some(&token.namespace),
+                "",
+                "serviceaccounts/token",
+                &["create"],
+                account,
+            );
+        }
         if let Some(certificate) = &input.certificate {
             self.certificate(export, certificate);
         }
@@ -278,7 +288,9 @@ fn meta(peering: &str, namespace: Option<&str>) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use peering_api::peering::{AddToList, Empty, Named, ServicePort, Signer, Target, TokenRequestInput};
+    use peering_api::peering::{
+        AddToList, Empty, HttpRequestInput, Named, ServiceAccountToken, ServicePort, Signer, Target, TokenRequestInput,
+    };
 
     use super::*;
 
@@ -346,11 +358,22 @@ mod tests {
             }),
             ..Input::default()
         };
-        let export = export(vec![token, certificate]);
+        let request = Input {
+            http_request: Some(HttpRequestInput {
+                token: Some(ServiceAccountToken {
+                    namespace: "src".into(),
+                    service_account: "other".into(),
+                    audiences: vec![],
+                }),
+                ..HttpRequestInput::default()
+            }),
+            ..Input::default()
+        };
+        let export = export(vec![token, certificate, request]);
         let manifests = Rights::of("agent", &[&export], &[]).manifests("p", "agent");
         assert_eq!(
             find(&manifests, "Role", "src")["rules"],
-            json!([rule("", "serviceaccounts/token", &["sa"], &["create"])])
+            json!([rule("", "serviceaccounts/token", &["other", "sa"], &["create"])])
         );
         let cluster = find(&manifests, "ClusterRole", "")["rules"].as_array().unwrap();
         let signers = rule("certificates.k8s.io", "signers", &[CLIENT_SIGNER], &["approve"]);

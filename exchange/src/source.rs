@@ -17,7 +17,7 @@ use peering_api::peering::{PeerExportSpec, reasons::SourceReady};
 
 pub use self::{
     content::Good,
-    issue::{Issued, Signer, issued_certificate, issued_token},
+    issue::{Issued, Signer, answer_expires, issued_answer, issued_certificate, issued_token},
     lookup::{Lookup, Seen, Selection, View},
     provision::{Provision, Remains, Standing, provisioned, provisions, remains},
     read::{Inputs, Reading, State, read},

@@ -7,13 +7,16 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use peering_api::{
     kube::ResourceExt,
     ocm::ManifestWork,
-    odf::{ClientInfo, DRPolicy, MirrorPeer, PeerRef, Phase, ReplicationClass, ReplicationClassSpec, ReplicationType},
+    odf::{
+        CREATED_BY, CREATED_BY_LABEL, ClientInfo, DRPolicy, MirrorPeer, MirrorPeerSpec, PeerRef, Phase,
+        ReplicationClass, ReplicationClassSpec, ReplicationType,
+    },
     peering::condition,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
-    mirrorpeer::{self, Mode, StoreKey, is_leaving},
+    mirrorpeer::{self, Mode, Provider, StoreKey, is_leaving},
     names, odf_info,
 };
 
@@ -133,20 +136,12 @@ pub fn of_cluster(
         let Some((own, other)) = ends(peer, cluster) else {
             continue;
         };
-        let Some(storage) = storage(own, other, clients) else {
+        let Some(storage) = storage(&peer.spec, own, other, clients) else {
             continue;
         };
-        let status = peer.status.as_ref();
-        let is_ready = status.and_then(|status| status.phase.as_deref()) == Some(Phase::Ready.as_str());
-        let fits = |policy: &&Arc<DRPolicy>| {
-            let names = &policy.spec.dr_clusters;
-            !is_leaving(policy.as_ref())
-                && names.len() == 2
-                && peer.spec.items.iter().all(|item| names.contains(&item.cluster_name))
-        };
-        for policy in policies.iter().filter(fits) {
+        for policy in policies.iter().filter(|policy| fits(policy, peer)) {
             for class in of(policy, &storage) {
-                if is_ready || there(&class) {
+                if is_ready(peer) || there(&class) {
                     // Two storage clusters on one cluster: the older MirrorPeer's has the name.
                     wanted.entry((class.kind, class.name.clone())).or_insert(class);
                 }
@@ -156,11 +151,107 @@ pub fn of_cluster(
     wanted
 }
 
+/// Label of a template: what kind of class it holds.
+const OBJECT_KIND: &str = "multicluster.odf.openshift.io/object-kind";
+
+/// Whether classes are made for a policy between two clusters at all.
+fn fits(policy: &DRPolicy, peer: &MirrorPeer) -> bool {
+    let names = &policy.spec.dr_clusters;
+    !is_leaving(policy) && names.len() == 2 && peer.spec.items.iter().all(|item| names.contains(&item.cluster_name))
+}
+
+fn is_ready(peer: &MirrorPeer) -> bool {
+    let status = peer.status.as_ref();
+    status.and_then(|status| status.phase.as_deref()) == Some(Phase::Ready.as_str())
+}
+
+/// A class of which the storage operator makes one for each client: what only it knows is left to it.
+fn template(namespace: &str, mut class: ReplicationClass) -> Value {
+    class
+        .spec
+        .parameters
+        .retain(|name, _| !name.starts_with("replication.storage.openshift.io/"));
+    json!({
+        "apiVersion": "template.openshift.io/v1", "kind": "Template",
+        "metadata": {"name": class.name, "namespace": namespace,
+            "labels": {CREATED_BY_LABEL: CREATED_BY, OBJECT_KIND: class.kind}},
+        "objects": [class.manifest()],
+    })
+}
+
+/// The classes that a pair of clients gets from one of its providers.
+#[must_use]
+pub fn of_clients(
+    peer: &MirrorPeer,
+    provider: &Provider,
+    policies: &[Arc<DRPolicy>],
+    clients: &BTreeMap<String, ClientInfo>,
+) -> BTreeMap<(&'static str, String), ReplicationClass> {
+    let infos = peer
+        .spec
+        .items
+        .iter()
+        .filter_map(|item| Some((item, clients.get(&item_key(item))?)));
+    let info = infos
+        .into_iter()
+        .find(|(item, info)| Provider::of(item, info).as_ref() == Some(provider));
+    let info = info.map(|(_, info)| &info.provider_info);
+    let grouped = info.filter(|info| odf_info::minor(&info.version) >= Some(GROUPS_SINCE));
+    let pools = grouped.into_iter().flat_map(|info| &info.info_ceph_block_pools);
+    let storage = Storage {
+        namespace: provider.namespace.clone(),
+        pools: pools
+            .filter(|pool| pool.mirror_enabled)
+            .map(|pool| pool.name.clone())
+            .collect(),
+        ..Storage::default()
+    };
+    let wanted = policies.iter().filter(|policy| fits(policy, peer));
+    let classes = wanted.flat_map(|policy| of(policy, &storage));
+    classes.map(|class| ((class.kind, class.name.clone()), class)).collect()
+}
+
+fn item_key(item: &PeerRef) -> String {
+    names::client_key(&item.cluster_name, &item.storage_cluster_ref.name)
+}
+
+/// The templates of a cluster that provides for clients.
+fn templates(
+    cluster: &str,
+    policies: &[Arc<DRPolicy>],
+    peers: &[Arc<MirrorPeer>],
+    clients: &BTreeMap<String, ClientInfo>,
+    there: impl Fn(&ReplicationClass) -> bool,
+) -> Vec<Value> {
+    let mut wanted = BTreeMap::new();
+    for peer in peers.iter().filter(|peer| !is_leaving(peer.as_ref())) {
+        for provider in mirrorpeer::ends(&peer.spec, clients)
+            .into_iter()
+            .flat_map(|ends| ends.providers)
+        {
+            if provider.cluster != cluster {
+                continue;
+            }
+            for (key, class) in of_clients(peer, &provider, policies, clients) {
+                if is_ready(peer) || there(&class) {
+                    wanted.entry((provider.namespace.clone(), key)).or_insert(class);
+                }
+            }
+        }
+    }
+    let wanted = wanted.into_iter();
+    wanted
+        .map(|((namespace, _), class)| template(&namespace, class))
+        .collect()
+}
+
 /// One write to the works of a cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub enum WorkChange {
-    /// Work [`WORK`] is made or brought into shape.
-    Apply(Vec<Value>),
+    /// The work of this name is made or brought into shape.
+    Apply(&'static str, Vec<Value>),
+    /// A work of the Go orchestrator, which is ours now, would go with one `MirrorPeer` although others need it.
+    Disown(Arc<ManifestWork>),
     /// A work goes: ours, or one of the Go orchestrator whose classes are in ours.
     Delete(Arc<ManifestWork>),
 }
@@ -168,7 +259,8 @@ pub enum WorkChange {
 impl fmt::Display for WorkChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Apply(_) => write!(f, "apply ManifestWork {WORK}"),
+            Self::Apply(name, _) => write!(f, "apply ManifestWork {name}"),
+            Self::Disown(work) => write!(f, "disown ManifestWork {}", work.name_any()),
             Self::Delete(work) => write!(f, "delete ManifestWork {}", work.name_any()),
         }
     }
@@ -187,19 +279,22 @@ pub fn decide_works(
     let known = works.iter().flat_map(|work| &work.spec.workload.manifests);
     let known: Vec<&Value> = known.collect();
     let there = |class: &ReplicationClass| {
-        let same =
-            |manifest: &&&Value| manifest["kind"] == class.kind && manifest["metadata"]["name"] == class.name.as_str();
+        let same = |manifest: &&&Value| {
+            let kind = [&manifest["kind"], &manifest["objects"][0]["kind"]];
+            kind.iter().any(|kind| **kind == class.kind) && manifest["metadata"]["name"] == class.name.as_str()
+        };
         known.iter().any(|manifest| same(&manifest))
     };
     let wanted = of_cluster(cluster, policies, peers, clients, there);
-    let manifests: Vec<_> = wanted.values().map(ReplicationClass::manifest).collect();
+    let mut manifests: Vec<_> = wanted.values().map(ReplicationClass::manifest).collect();
+    manifests.extend(templates(cluster, policies, peers, clients, there));
     match ours {
         // One that is leaving is made anew once it is gone.
         Some(work) if is_leaving(work.as_ref()) => Vec::new(),
         Some(work) if manifests.is_empty() => vec![WorkChange::Delete(work.clone())],
         Some(work) if work.spec.workload.manifests == manifests => superfluous(work, policies, works),
         None if manifests.is_empty() => Vec::new(),
-        _ => vec![WorkChange::Apply(manifests)],
+        _ => vec![WorkChange::Apply(WORK, manifests)],
     }
 }
 
@@ -242,8 +337,13 @@ fn ends<'p>(peer: &'p MirrorPeer, cluster: &str) -> Option<(&'p PeerRef, &'p Pee
     }
 }
 
-fn storage(own: &PeerRef, other: &PeerRef, clients: &BTreeMap<String, ClientInfo>) -> Option<Storage> {
-    let key = StoreKey::of(own, clients)?;
+fn storage(
+    spec: &MirrorPeerSpec,
+    own: &PeerRef,
+    other: &PeerRef,
+    clients: &BTreeMap<String, ClientInfo>,
+) -> Option<Storage> {
+    let key = StoreKey::of(spec, own, clients)?;
     let info = |item: &PeerRef| clients.get(&names::client_key(&item.cluster_name, &item.storage_cluster_ref.name));
     let id = |item: &PeerRef| names::storage_id(&info(item)?.provider_info.ceph_cluster_fsid, "");
     let (storage_id, others) = (id(own), id(other));
@@ -264,8 +364,6 @@ fn storage(own: &PeerRef, other: &PeerRef, clients: &BTreeMap<String, ClientInfo
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn policy(name: &str, interval: &str, clusters: &[&str], labels: &Value) -> Arc<DRPolicy> {
@@ -402,7 +500,7 @@ mod tests {
         .manifest();
         let old = work(&old, std::slice::from_ref(&class), "True");
         let foreign = work("vrc-1", &[], "True");
-        let expected = [WorkChange::Apply(vec![class.clone()])];
+        let expected = [WorkChange::Apply(WORK, vec![class.clone()])];
         assert_eq!(decide(&[old.clone(), foreign.clone()]), expected);
         for (applied, expected) in [("False", vec![]), ("True", vec![WorkChange::Delete(old.clone())])] {
             let ours = work(WORK, std::slice::from_ref(&class), applied);

@@ -116,6 +116,12 @@ pub fn legacy_class_works(policy: &str) -> [String; 2] {
     [format!("vrc-{hash}"), format!("vgrc-{hash}")]
 }
 
+/// The work in which the Go orchestrator delivered a `StorageClusterPeer` to a provider, ticket and all.
+#[must_use]
+pub fn legacy_peer_work(cluster: &str) -> String {
+    format!("storageclusterpeer-{cluster}")
+}
+
 /// A readable name that is unique by its end.
 fn unique(prefix: &str, name: &str, id: &str) -> String {
     let mut readable = name.to_owned();
@@ -138,6 +144,49 @@ pub fn token_peering(mirror_peer: &str) -> String {
 #[must_use]
 pub fn store_peering(cluster: &str, namespace: &str, storage_cluster: &str) -> String {
     let id = ours::digest(&["s3-store/v1", cluster, namespace, storage_cluster], 32);
+    unique("s3-store", cluster, &id)
+}
+
+/// The Peering by which two storage clusters hand tickets to each other, the same whichever comes first. All `MirrorPeer`s
+/// whose clients these two provide for share it. Each is given as cluster, namespace and name.
+#[must_use]
+pub fn ticket_peering(one: [&str; 3], other: [&str; 3]) -> String {
+    let mut both = [one, other];
+    both.sort_unstable();
+    let [first, second] = both;
+    let id = ours::digest(
+        &[
+            "odf-client/v1",
+            first[0],
+            first[1],
+            first[2],
+            second[0],
+            second[1],
+            second[2],
+        ],
+        32,
+    );
+    unique("odf-client", first[0], &id)
+}
+
+/// The Peering by which the storage operators of a pair of clients are told which replication classes the clients get.
+#[must_use]
+pub fn class_peering(mirror_peer: &str) -> String {
+    unique(
+        "odf-classes",
+        mirror_peer,
+        &ours::digest(&["odf-classes/v1", mirror_peer], 32),
+    )
+}
+
+/// The Peering that makes the bucket known to the hub in which a provider keeps what Ramen says of two clusters' clients. Ramen
+/// tells applications apart within a pair of clusters only, so each pair has a bucket of its own.
+#[must_use]
+pub fn client_store_peering(provider: [&str; 3], clusters: [&str; 2]) -> String {
+    let mut both = clusters;
+    both.sort_unstable();
+    let [cluster, namespace, name] = provider;
+    let id = ours::digest(&["s3-client-store/v1", cluster, namespace, name, both[0], both[1]], 32);
     unique("s3-store", cluster, &id)
 }
 
@@ -250,5 +299,14 @@ mod tests {
             assert!(name.len() <= ours::MAX_PEERING_NAME && !name.contains('.'), "{name}");
         }
         assert_ne!(names[1], names[2], "fields are not joined");
+        let (one, other) = (["c1", "ns", "sc"], ["c2", "ns", "sc"]);
+        assert_eq!(ticket_peering(one, other), ticket_peering(other, one));
+        assert_ne!(ticket_peering(one, other), ticket_peering(one, ["c2", "n", "ssc"]));
+        assert_eq!(ticket_peering(one, other), "odf-client-c1-0fc495068d");
+        assert_eq!(
+            client_store_peering(one, ["c3", "c4"]),
+            client_store_peering(one, ["c4", "c3"])
+        );
+        assert_eq!(client_store_peering(one, ["c3", "c4"]), "s3-store-c1-95322dcd44");
     }
 }

@@ -3,7 +3,12 @@
 //! Each key stands for itself: one that cannot be read leaves the others as they are, and no field of one is taken for another's.
 use std::collections::BTreeMap;
 
-use peering_api::odf::{ClientInfo, OdfInfo, ProviderInfo, ProviderName};
+use peering_api::{
+    kube::ResourceExt,
+    names as ours,
+    odf::{ClientInfo, MirrorPeer, MirrorPeerSpec, OdfInfo, ProviderInfo, ProviderName},
+    peering::{PeerMember, ReportRequest, ReportedObjects},
+};
 use thiserror::Error;
 
 use crate::names;
@@ -111,6 +116,120 @@ pub fn of_provider(cluster: &str, info: &OdfInfo, clusters: &BTreeMap<String, St
         Some((names::client_key(on, &client.name), entry))
     });
     managed.collect()
+}
+
+/// Name of the report in which a cluster shows its `odf-info`.
+pub const REPORT: &str = "odf-info";
+/// Annotation of a `MirrorPeer`: who its storage clients are, as it was last known.
+pub const RECORD_ANNOTATION: &str = "multicluster.odf.openshift.io/clients";
+
+/// What an agent is asked to report, where the claim of its cluster names an object.
+#[must_use]
+pub fn request(claim: &str) -> Option<ReportRequest> {
+    let (namespace, name) = claimed(claim).ok()?;
+    Some(ReportRequest {
+        name: REPORT.to_owned(),
+        namespace: namespace.to_owned(),
+        config_map: Some(name.to_owned()),
+        objects: None,
+    })
+}
+
+/// Start of the names of reports that show which `StorageConsumer` stands for which client.
+const CONSUMERS: &str = "storage-consumers";
+
+fn consumer_report(namespace: &str) -> String {
+    format!("{CONSUMERS}-{}", ours::digest(&["storage-consumers/v1", namespace], 10))
+}
+
+/// What an agent is asked to report of the clients in a namespace with a storage cluster.
+#[must_use]
+pub fn consumer_request(namespace: &str) -> ReportRequest {
+    ReportRequest {
+        name: consumer_report(namespace),
+        namespace: namespace.to_owned(),
+        config_map: None,
+        objects: Some(ReportedObjects {
+            api_version: "ocs.openshift.io/v1alpha1".to_owned(),
+            kind: "StorageConsumer".to_owned(),
+            resource: "storageconsumers".to_owned(),
+            value: "${self.status.client.id}".to_owned(),
+        }),
+    }
+}
+
+/// The `StorageConsumer` that stands for a client, as the agent of its provider's cluster reports it.
+#[must_use]
+pub fn consumer(member: &PeerMember, namespace: &str, client: &str) -> Option<String> {
+    let name = consumer_report(namespace);
+    let report = member
+        .status
+        .as_ref()?
+        .reports
+        .iter()
+        .find(|report| report.name == name)?;
+    report
+        .data
+        .iter()
+        .find(|(_, id)| *id == client)
+        .map(|(name, _)| name.clone())
+}
+
+/// What all clusters report, by key of `odf-client-info`, and what could not be read. `clusters` leads from cluster ids to
+/// `ManagedCluster`s.
+#[must_use]
+pub fn reported<'m>(
+    members: impl IntoIterator<Item = &'m PeerMember>,
+    clusters: &BTreeMap<String, String>,
+) -> (BTreeMap<String, ClientInfo>, Vec<(String, InfoError)>) {
+    let (mut found, mut errors) = (BTreeMap::new(), Vec::new());
+    for member in members {
+        let cluster = &member.spec.cluster;
+        let reports = member.status.iter().flat_map(|status| &status.reports);
+        for report in reports.filter(|report| report.name == REPORT) {
+            let (infos, bad) = storage_clusters(&report.data);
+            errors.extend(bad.into_iter().map(|error| (cluster.clone(), error)));
+            for info in infos {
+                for (key, client) in of_provider(cluster, &info, clusters) {
+                    found.entry(key).or_insert(client);
+                }
+            }
+        }
+    }
+    (found, errors)
+}
+
+/// What a `MirrorPeer` notes down of its clients: what names and modes are made from, and nothing that changes from day to day.
+#[must_use]
+pub fn record(spec: &MirrorPeerSpec, clients: &BTreeMap<String, ClientInfo>) -> String {
+    let keys = spec
+        .items
+        .iter()
+        .map(|item| names::client_key(&item.cluster_name, &item.storage_cluster_ref.name));
+    let noted = keys.filter_map(|key| {
+        let known = clients.get(&key)?;
+        let noted = ClientInfo {
+            provider_info: ProviderInfo {
+                storage_provider_endpoint: String::new(),
+                ceph_cluster_fsid: String::new(),
+                storage_provider_public_endpoint: String::new(),
+                info_ceph_block_pools: Vec::new(),
+                ..known.provider_info.clone()
+            },
+            ..known.clone()
+        };
+        Some((key, noted))
+    });
+    // Plain structs always serialise.
+    serde_json::to_string(&noted.collect::<BTreeMap<_, _>>()).unwrap_or_default()
+}
+
+/// What a `MirrorPeer` has noted down.
+#[must_use]
+pub fn recorded(peer: &MirrorPeer) -> BTreeMap<String, ClientInfo> {
+    let text = peer.annotations().get(RECORD_ANNOTATION);
+    text.and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default()
 }
 
 /// Major and minor of a version such as `4.18.2-rhodf` or `v4.19`; `None` where it is none.

@@ -13,6 +13,7 @@ use super::{
     group::{CertificateKey, Decision, Group, Held, LinkView, conflict, not_adoptable, waiting},
     link::{Delivery, Report},
     open::{Brought, open},
+    used,
 };
 
 /// Decides about a target and the links that end there. Removal comes before everything that could stand in its way.
@@ -53,6 +54,11 @@ fn deliver(group: &Group<'_>, view: &LinkView<'_>, free: bool, decision: &mut De
         .target
         .map(|target| claim(target, &spec.id, spec.target.on_conflict));
     let held = group.target.filter(|_| claim == Some(Claim::Ours));
+    if used::stands(view, held) {
+        // It has served: what it was made from need not come again. One that stands takes the place all the same.
+        decision.outcomes.push(view.outcome(Report::Unchanged, false));
+        return false;
+    }
     let held = held.and_then(|target| target.revisions().get(&spec.id).copied());
     let (revision, hash, content) = match open(group, view, held) {
         Brought::Waiting(message) => {

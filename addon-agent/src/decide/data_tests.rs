@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use peering_api::{
     names,
-    peering::{DeletionPolicy, OnConflict, PeerLink},
+    peering::{DeletionPolicy, OnConflict, PeerLink, reasons},
 };
 use serde_json::json;
 
@@ -500,5 +500,28 @@ fn a_certificate_waits_for_its_key_and_has_to_belong_to_it() {
     assert!(
         super::belongs(&hidden, &other).is_ok(),
         "what cannot be looked at is not refused"
+    );
+}
+
+#[test]
+fn what_has_been_used_needs_no_envelope_until_its_target_is_gone() {
+    let (mut links, target) = delivered();
+    links[0].0.spec.target.used_when = Some("self.done == true".into());
+    links[0].1 = None;
+    let digest = used::digest(&links[0].0.spec);
+    links[0].0.status.as_mut().unwrap().used = Some(digest);
+    let stands = decide_on(&links, Some(&target));
+    assert_eq!(
+        (stands.action, &stands.outcomes[0].report),
+        (Action::None, &Report::Unchanged)
+    );
+    let gone = decide_on(&links, None);
+    assert!(
+        matches!(
+            gone.outcomes[0].report,
+            Report::NotDelivered(reasons::Delivered::WaitingForEnvelope, _)
+        ),
+        "{:?}",
+        gone.outcomes
     );
 }

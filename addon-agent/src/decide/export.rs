@@ -71,6 +71,27 @@ impl<'a> Pass<'a> {
         self.keep(self.condition(false, bad.reason, &bad.message))
     }
 
+    /// Whether every destination has used what was published.
+    #[must_use]
+    pub fn is_used_up(&self) -> bool {
+        let recipients = &self.export.spec.recipients;
+        !recipients.is_empty() && recipients.iter().all(|recipient| recipient.used)
+    }
+
+    /// What was published has served: nothing of it stays, and nothing more is asked for.
+    #[must_use]
+    pub fn used_up(&self) -> Decision {
+        let message = "every destination has used what was published: nothing more is issued";
+        Decision {
+            status: PeerExportStatus {
+                revision: self.before.revision,
+                conditions: vec![self.condition(true, SourceReady::Published, message)],
+                ..PeerExportStatus::default()
+            },
+            ..Decision::default()
+        }
+    }
+
     /// Everything as it was, with another condition.
     fn keep(&self, said: Condition) -> Decision {
         Decision {

@@ -90,6 +90,8 @@ pub struct Stages {
     pub certificate_request: Said<String>,
     /// Until when dropped CA certificates stay.
     pub overlap_until: Said<Time>,
+    /// Whether what came has served.
+    pub used: Said<String>,
 }
 
 /// What a pass has to say about one link.
@@ -145,7 +147,9 @@ pub fn wanted(link: &PeerLink, report: &Report, stages: Stages, now: Timestamp) 
         consumers,
         certificate_request,
         overlap_until,
+        used,
     } = stages;
+    used.apply(&mut status.used);
     certificate_request.apply(&mut status.certificate_request);
     overlap_until.apply(&mut status.overlap_until);
     let mut wired_objects = Some(std::mem::take(&mut status.wired));

@@ -73,6 +73,7 @@ fn stages_come_stay_and_go() {
         consumers: Said::This(vec![ObjectRef::core("Service", "ns", "s")]),
         certificate_request: Said::This("request".into()),
         overlap_until: Said::This(Time(now())),
+        used: Said::This("digest".into()),
     };
     let first = wanted(&link, &delivery(7), all, now());
     assert_eq!(types(&first), ["Connected", "Delivered", "Trusted", "Wired"], "sorted");
@@ -80,7 +81,7 @@ fn stages_come_stay_and_go() {
     let parts = (
         first.wired.len(),
         first.certificate_request.is_some(),
-        first.overlap_until.is_some(),
+        first.overlap_until.is_some() && first.used.is_some(),
     );
     assert_eq!(parts, (1, true, true));
     link.status = Some(first);
@@ -96,6 +97,7 @@ fn stages_come_stay_and_go() {
         consumers: Said::Gone,
         certificate_request: Said::Gone,
         overlap_until: Said::Gone,
+        used: Said::Gone,
     };
     let last = wanted(&link, &delivery(7), none, now());
     assert_eq!(last, status(&crate::decide::fixtures::link("a"), &delivery(7)));

@@ -115,6 +115,7 @@ mod tests {
         let spec = PeerMemberSpec {
             cluster: "east".into(),
             known_fingerprint: known.map(|seed| pair(seed).public().fingerprint()),
+            ..PeerMemberSpec::default()
         };
         PeerMember::new("east", spec)
     }

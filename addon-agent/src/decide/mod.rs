@@ -3,8 +3,10 @@
 //! Source side: [`export`] (what a source cluster publishes). Destination side, in the order in which a link goes through
 //! them: [`open`] (the envelope), [`certificate`] (the key that goes with it), [`content`] (what it becomes), [`data`] and
 //! [`bundle`] (what is done with the target, given the links that end there), [`wire`] (what its consumers are told),
-//! [`previous`] (what stood elsewhere before), [`prove`] (does it work), [`link`] (what the status says afterwards).
-//! [`rotation`]: when the agent's key is replaced. [`member`]: what the agent says about itself.
+//! [`previous`] (what stood elsewhere before), [`prove`] (does it work), [`used`] (has it served), [`link`] (what the status
+//! says afterwards).
+//! [`rotation`]: when the agent's key is replaced. [`member`]: what the agent says about itself, [`report`]: what
+//! it shows of its cluster.
 pub mod action;
 pub mod bundle;
 pub mod certificate;
@@ -18,7 +20,9 @@ pub mod member;
 pub mod open;
 pub mod previous;
 pub mod prove;
+pub mod report;
 pub mod rotation;
+pub mod used;
 pub mod wire;
 
 #[cfg(test)]

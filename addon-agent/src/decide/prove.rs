@@ -414,8 +414,14 @@ fn look(link: &PeerLink, probe: &ObjectProbe, place: &Place, seen: &Seen) -> Opt
     match holds {
         Ok(true) => Some(Ok(())),
         Ok(false) => {
-            let seen = format!("expected {}, seen that it is not so", probe.healthy);
-            failed(Reason::NotSynced, seen, "see the status of the object")
+            let shown = shown(probe, &scope).unwrap_or_else(|| "that it is not so".to_owned());
+            let seen = format!("expected {}, seen {shown}", probe.healthy);
+            let reason = if has_failed(probe, &scope) {
+                Reason::ProbeFailed
+            } else {
+                Reason::NotSynced
+            };
+            failed(reason, seen, "see the status of the object")
         }
         // A status that is not filled in yet.
         Err(error) if error.is_missing() => {
@@ -427,6 +433,18 @@ fn look(link: &PeerLink, probe: &ObjectProbe, place: &Place, seen: &Seen) -> Opt
             failed(Reason::ProbeFailed, format!("object.healthy: {error}"), next)
         }
     }
+}
+
+/// Whether the owner of an object has given up. What cannot be told is no failure.
+fn has_failed(probe: &ObjectProbe, scope: &Scope) -> bool {
+    let failed = probe.failed.as_ref().and_then(|text| Expression::parse(text).ok());
+    failed.is_some_and(|failed| failed.holds(scope).unwrap_or(false))
+}
+
+/// What is told of an object that is not well, where the profile says what.
+fn shown(probe: &ObjectProbe, scope: &Scope) -> Option<String> {
+    let text = Text::parse(probe.shows.as_ref()?).ok()?;
+    Some(probe::failure::shown(&text.resolve(scope).ok()?))
 }
 
 /// What the probes of a condition say; `None` without any.

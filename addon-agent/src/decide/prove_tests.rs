@@ -245,6 +245,33 @@ fn an_object_is_judged_by_its_state() {
     }
 }
 
+#[test]
+fn an_owner_that_has_given_up_is_told_from_one_that_is_at_work() {
+    let peer =
+        json!({"apiVersion": "ocs.openshift.io/v1", "kind": "StorageClusterPeer", "namespace": "ns", "name": "p"});
+    let link = probed(
+        json!([{"object": {"object": peer, "healthy": "self.status.state == 'Peered'",
+        "failed": "self.status.state == 'Failed'", "shows": "state ${self.status.state}"}}]),
+    );
+    for (status, expected, shown) in [
+        (json!({"state": "Peered"}), "Connected", ""),
+        (json!({"state": "Pending"}), "NotSynced", "seen state Pending"),
+        (json!({"state": "Failed"}), "ProbeFailed", "seen state Failed"),
+        (json!({}), "NotSynced", "is not there"),
+    ] {
+        let seen = Seen::Present(Observed {
+            body: Some(Body(json!({"metadata": {}, "status": status}))),
+            ..Observed::default()
+        });
+        let connected = said(&link, &[], &seen, None).connected;
+        assert_eq!(reason(&connected), expected, "{status}");
+        let Said::This(verdict) = connected else {
+            panic!("{connected:?}")
+        };
+        assert!(verdict.message.contains(shown), "{}", verdict.message);
+    }
+}
+
 /// The link after its status says what these proofs say.
 fn told(mut link: PeerLink, proofs: Proofs) -> PeerLink {
     let stages = Stages {

@@ -159,6 +159,7 @@ mod tests {
         let spec = PeerMemberSpec {
             cluster: "east".to_owned(),
             known_fingerprint: Some(known.to_owned()),
+            ..PeerMemberSpec::default()
         };
         PeerMember::new("east", spec)
     }

@@ -120,7 +120,7 @@ pub fn places(link: &PeerLinkSpec) -> BTreeSet<Place> {
 #[must_use]
 pub fn steps(link: &PeerLinkSpec, held: &Held, former: &BTreeSet<Place>, read: &dyn Fn(&Place) -> Seen) -> Vec<Step> {
     let scope = super::content::scope(link, &held.payload, held.certificate_key.as_ref());
-    let mut changes: Vec<(Place, Vec<Result<Change, String>>)> = Vec::new();
+    let mut changes: Vec<(Place, Vec<Filled>)> = Vec::new();
     let mut steps = Vec::new();
     for (index, entry) in link.wire.iter().enumerate() {
         if entry.apply.is_some() {
@@ -135,7 +135,7 @@ pub fn steps(link: &PeerLinkSpec, held: &Held, former: &BTreeSet<Place>, read: &
     for (place, wanted) in changes {
         let wanted: Result<Vec<_>, _> = wanted.into_iter().collect();
         steps.push(match wanted {
-            Ok(wanted) => consumer(&place, &held.owner, &wanted, read(&place)),
+            Ok(wanted) => consumer(&place, &held.owner, &wanted.concat(), read(&place)),
             // The others of this object are not made alone: what it had set and is not named would be taken back.
             Err(message) => Step::problem(&place, Holds::Unknown, Wired::TemplateFailed, message),
         });
@@ -153,8 +153,11 @@ pub fn named(link: &PeerLinkSpec) -> BTreeSet<Place> {
     consumers.iter().map(|consumer| normal(&consumer.object)).collect()
 }
 
+/// The changes of one entry, with its texts filled; or why that cannot be done.
+type Filled = Result<Vec<Change>, String>;
+
 /// One entry with its texts filled, and the object that it changes.
-fn change(entry: &Wire, index: usize, held: &Held, scope: &Scope) -> Option<(Place, Result<Change, String>)> {
+fn change(entry: &Wire, index: usize, held: &Held, scope: &Scope) -> Option<(Place, Filled)> {
     let failed =
         |field: &str, problem: String| format!("wire[{index}].{field}: {problem}; correct the ExchangeProfile");
     let value = |field: &str, value| template(value, scope).map_err(|error| failed(field, error.to_string()));
@@ -162,16 +165,25 @@ fn change(entry: &Wire, index: usize, held: &Held, scope: &Scope) -> Option<(Pla
         object,
         path,
         value: item,
+        each,
         key,
         ..
     }) = &entry.add_to_list
     {
-        let change = value("addToList.value", item).map(|value| Change::AddToList {
+        let change = |value| Change::AddToList {
             path: path.clone(),
             value,
             key: key.clone(),
+        };
+        let changes = value("addToList.value", item).and_then(|value| match value {
+            serde_json::Value::Array(items) if *each => Ok(items.into_iter().map(change).collect()),
+            _ if *each => Err(failed(
+                "addToList.value",
+                "expected a list, since each of its items is added".to_owned(),
+            )),
+            value => Ok(vec![change(value)]),
         });
-        return Some((normal(object.as_ref()?), change));
+        return Some((normal(object.as_ref()?), changes));
     }
     if let Some(SetField {
         object,
@@ -189,7 +201,7 @@ fn change(entry: &Wire, index: usize, held: &Held, scope: &Scope) -> Option<(Pla
                 OnConflict::Adopt => wire::OnConflict::Adopt,
             },
         });
-        return Some((normal(object.as_ref()?), change));
+        return Some((normal(object.as_ref()?), change.map(|change| vec![change])));
     }
     let Annotate {
         object,
@@ -207,7 +219,7 @@ fn change(entry: &Wire, index: usize, held: &Held, scope: &Scope) -> Option<(Pla
         value,
         pod_template: *pod_template,
     });
-    Some((normal(object.as_ref()?), change))
+    Some((normal(object.as_ref()?), change.map(|change| vec![change])))
 }
 
 /// An object of somebody else that is to hold these changes, and nothing else of ours.

@@ -286,3 +286,32 @@ fn a_leaving_link_undoes_all_that_it_named() {
     let denied = undo_all(&[&link], &link.id, &|_| Seen::Denied);
     assert!(matches!(obstacle(&denied), Some(Obstacle::Refused(_))));
 }
+
+#[test]
+fn each_item_of_a_list_is_added_and_taken_back_when_it_is_not_there_any_more() {
+    let with = |value: &str| {
+        let mut link = linked(
+            json!([{"addToList": {"object": pool(), "path": "spec.classes", "each": true, "key": "name",
+            "value": format!("${{{value}.map(name, {{'name': name}})}}")}}]),
+        );
+        link.parameters = [("classes".to_owned(), "[\"a\",\"b\"]".to_owned())].into();
+        link
+    };
+    let mut foreign = seen_pool(&json!([]));
+    foreign["spec"]["classes"] = json!([{"name": "theirs"}]);
+    let link = with("json.decode(params.classes)");
+    let object = after(&run(&link, present(foreign.clone()))[0], foreign.clone());
+    assert_eq!(
+        object["spec"]["classes"],
+        json!([{"name": "theirs"}, {"name": "a"}, {"name": "b"}])
+    );
+    assert_eq!(run(&link, present(object.clone()))[0].write, Write::Nothing);
+    let fewer = run(&with("['b']"), present(object.clone()));
+    let object = after(&fewer[0], object);
+    assert_eq!(object["spec"]["classes"], json!([{"name": "theirs"}, {"name": "b"}]));
+    let none = run(&with("json.decode('[]')"), present(object.clone()));
+    assert_eq!(after(&none[0], object)["spec"]["classes"], json!([{"name": "theirs"}]));
+    let text = linked(json!([{"addToList": {"object": pool(), "path": "spec.classes", "each": true, "value": "x"}}]));
+    let wrong = run(&text, present(foreign));
+    assert_eq!(told(&text, &wrong), (Some(false), "TemplateFailed".into()));
+}

@@ -1,4 +1,4 @@
-//! Has tokens and certificates issued, and publishes them.
+//! Has tokens, certificates and answers issued, and publishes them.
 use addon_framework::runtime::Outcome;
 use exchange::{
     certificate,
@@ -13,7 +13,7 @@ use peering_api::{
 };
 use tracing::{info, warn};
 
-use super::{ExportError, conclude};
+use super::{ExportError, conclude, fetch};
 use crate::{
     context::Context,
     decide::export::{
@@ -106,6 +106,15 @@ impl Issuer<'_> {
             let text = String::from_utf8_lossy(token.token.expose());
             issued.insert(alias.to_owned(), issued_token(&text, token.expires_at));
             first = Some(first.map_or(token.expires_at, |first: Timestamp| first.min(token.expires_at)));
+        }
+        for (alias, request) in self.inputs.requests() {
+            let (value, expires_at) =
+                match fetch::fetch(self.context, self.peering, self.inputs, (alias, request)).await {
+                    Ok(answer) => answer,
+                    Err(why) => return Answer::Failed(why),
+                };
+            issued.insert(alias.to_owned(), value);
+            first = Some(first.map_or(expires_at, |first: Timestamp| first.min(expires_at)));
         }
         info!(peering = self.peering, inputs = ?issued.keys(), "issued");
         first.map_or(Answer::Nothing, |expires_at| Answer::Issued(issued, expires_at))

@@ -1,7 +1,9 @@
 //! Follows the `PeerExport`s of this cluster: source in, status out. What a source becomes is decided in
 //! [`exchange::source`] and [`decide::export`]; here it is looked up, asked for and written.
 //!
-//! [`provision`]: objects that are made first and removed last. [`issue`]: tokens and certificates.
+//! [`provision`]: objects that are made first and removed last. [`issue`]: tokens and certificates. [`fetch`]: answers of
+//! services.
+mod fetch;
 mod issue;
 mod provision;
 
@@ -64,11 +66,15 @@ pub async fn reconcile(context: Arc<Context>, name: String) -> Result<Outcome, E
     let Some(keys) = context.keys() else {
         return Ok(Outcome::Done);
     };
+    let pass = Pass::new(&export, &keys, Timestamp::now());
+    if pass.is_used_up() {
+        context.pool.want(&user, &BTreeSet::new());
+        return conclude(&context, &hub, &export, &pass.used_up()).await;
+    }
     let Some(looked) = look(&context, &user, &export.spec).await else {
         // The watch that has not said anything yet wakes the export when it does.
         return Ok(Outcome::Done);
     };
-    let pass = Pass::new(&export, &keys, Timestamp::now());
     match looked {
         Err(Refused { bad, retry }) => {
             let failure = retry.then(|| bad.message.clone());

@@ -1,4 +1,4 @@
-//! Probe `http`: does a URL answer with the expected status?
+//! Probe `http`: does a URL answer with the expected status? And [`ask`], for what is handed over.
 use std::{ops::RangeInclusive, time::Duration};
 
 use http::{Method, StatusCode};
@@ -83,6 +83,65 @@ pub async fn probe(http: &Http, timeout: Duration) -> Result<Answered, Failure> 
     let request = request::build(http.verb.into(), &http.url, path, http.token.as_ref(), String::new())?;
     let answer = request::send(route, tls.as_ref(), request).await?;
     judge(http, answer.status)
+}
+
+/// A request for something that is handed over. Always over TLS.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Its method.
+    pub method: Method,
+    /// Where it goes. Redirects are not followed: a token goes nowhere else.
+    pub url: Url,
+    /// CA certificates, PEM. There is no other trust.
+    pub bundle: Sensitive,
+    /// A bearer token.
+    pub token: Option<Sensitive>,
+    /// Whether loopback addresses are allowed.
+    pub loopback: Loopback,
+}
+
+/// Sends one request and returns the body of its answer.
+pub async fn ask(asked: &Asked, timeout: Duration) -> Result<Sensitive, Failure> {
+    let endpoint = asked.url.endpoint();
+    if !asked.url.is_https() {
+        let seen = format!("expected an https URL, saw http for {endpoint}");
+        return Err(Failure::invalid(&seen, "use https: what is asked for is a secret"));
+    }
+    let roots = Roots::bundle(&asked.bundle, Timestamp::now())?;
+    let tls = Settings::new(endpoint, None, roots, None)?;
+    let route = Route::new(endpoint, asked.loopback, timeout);
+    let path = asked.url.path_and_query();
+    let request = request::build(
+        asked.method.clone(),
+        &asked.url,
+        path,
+        asked.token.as_ref(),
+        String::new(),
+    )?;
+    let answer = request::send(route, Some(&tls), request).await?;
+    let status = answer.status.as_u16();
+    if !EXPECTED.contains(&status) {
+        let (from, to) = (EXPECTED.start(), EXPECTED.end());
+        let seen = format!("expected a status from {from} to {to} from {endpoint}, saw {status}");
+        return Err(match answer.status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                let next = "grant the ServiceAccount of the request what the service asks for";
+                Failure::new(Reason::Unauthorized, &seen, next)
+            }
+            _ => Failure::new(Reason::Unhealthy, &seen, "see the log of that service"),
+        });
+    }
+    match answer.body {
+        Some(body) if !body.is_empty() => Ok(body.into()),
+        Some(_) => {
+            let seen = format!("expected an answer with a body from {endpoint}, saw an empty one");
+            Err(Failure::new(Reason::Unhealthy, &seen, "see the log of that service"))
+        }
+        None => {
+            let seen = format!("expected a short answer from {endpoint}, saw more than 64 KiB");
+            Err(Failure::new(Reason::Unhealthy, &seen, "check the URL in the profile"))
+        }
+    }
 }
 
 fn judge(http: &Http, status: StatusCode) -> Result<Answered, Failure> {

@@ -36,6 +36,8 @@ pub enum User {
     Export(String),
     /// The links of this target.
     Target(Place),
+    /// The `PeerMember` of this cluster.
+    Member,
 }
 
 /// The queues of the users.
@@ -45,6 +47,8 @@ pub struct Queues {
     pub exports: Queue<String>,
     /// Targets.
     pub targets: Queue<Place>,
+    /// Wakes the report on the `PeerMember`.
+    pub member: Queue<()>,
 }
 
 impl Queues {
@@ -52,6 +56,7 @@ impl Queues {
         match user {
             User::Export(name) => self.exports.add(name.clone()),
             User::Target(place) => self.targets.add(place.clone()),
+            User::Member => self.member.add(()),
         }
     }
 }
@@ -334,6 +339,7 @@ pub mod tests {
         let queues = Queues {
             exports: Queue::new(),
             targets: Queue::new(),
+            member: Queue::new(),
         };
         let client = Client::new(service, "default");
         Pool::new(client, TaskTracker::new(), CancellationToken::new(), queues)

@@ -31,7 +31,7 @@ use crate::{
     decide::{
         Action, Decision, certificate,
         link::{self, Report},
-        previous,
+        previous, used,
     },
     hub::Hub,
     spoke::{
@@ -214,6 +214,8 @@ fn stages(context: &Arc<Context>, scene: &Scene, decision: &Decision, wired: &wi
         } else {
             certificates::stage(context, link, &mut stages);
             wired.stage(link, outcome, &mut stages);
+            // As it was seen: what was written just now brings the next pass.
+            stages.used = used::said(link, &scene.place, &scene.target);
             proofs::stage(context, scene, decision, (link, outcome), &mut stages);
         }
         Some(Stage {

@@ -1,6 +1,8 @@
 //! `MirrorPeer`s: the façade for users of the Go orchestrator. Each becomes Peerings, which the peering controller serves, and
-//! what only the hub has to do with storage. Read top to bottom: [`watches`] (of kinds that may be missing), [`pace`] (how
-//! often what is looked at), [`observe`] (snapshots), the crate `storage` (decides, pure), [`write`] (one request per change).
+//! what only the hub has to do with storage. Read top to bottom: [`watches`] (of kinds that may be missing), [`info`] (what
+//! storage operators tell), [`pace`] (how often what is looked at), [`observe`] (snapshots), the crate `storage` (decides,
+//! pure), [`write`] (one request per change).
+mod info;
 mod legacy;
 mod observe;
 mod pace;
@@ -11,9 +13,11 @@ use std::{sync::Arc, time::Duration};
 
 use addon_framework::runtime::{Outcome, Queue, RunOptions, run};
 use kube::ResourceExt;
+use peering_api::{odf::MirrorPeer, peering::ReportRequest};
 use storage::{
     classes::decide_works,
-    mirrorpeer::{Foreign, concerned, decide, decide_ramen, is_leaving, peerings},
+    mapping,
+    mirrorpeer::{Foreign, concerned, decide, decide_ramen, is_leaving, peerings, provided_by, provider_clusters},
     ramen::RamenError,
 };
 use thiserror::Error;
@@ -24,8 +28,21 @@ use self::pace::Pace;
 pub(crate) use self::watches::Storage;
 use crate::{peering::Hub, touched::Key};
 
+/// Takes in what is known of storage clients by now.
+pub(crate) fn prepare(hub: &Hub, storage: &Storage) {
+    info::refresh(hub, storage);
+}
+
+/// What the agent of a cluster is asked to report.
+pub(crate) fn reports(hub: &Hub, storage: &Storage, cluster: &str) -> Vec<ReportRequest> {
+    info::wanted(hub, storage, cluster)
+}
+
 /// How many keys are worked on at once.
 const CONCURRENCY: usize = 4;
+
+/// How long until a work of the Go orchestrator that goes is looked for again.
+const LEGACY: Duration = Duration::from_secs(2);
 
 /// How long one pass may take.
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -43,8 +60,8 @@ pub(crate) enum MirrorPeerError {
         /// Why.
         source: Box<kube::Error>,
     },
-    /// It is not known what of Ramen there is.
-    #[error("Ramen's objects could not be listed before a MirrorPeer goes")]
+    /// It is not known what of Ramen, or of the Go orchestrator, there is.
+    #[error("the hub could not be asked what there is")]
     Unconfirmed(#[source] Box<kube::Error>),
     /// Rights that the Go orchestrator has left could not be taken away.
     #[error("rights that the Go orchestrator has left on the hub could not be taken away")]
@@ -52,7 +69,18 @@ pub(crate) enum MirrorPeerError {
     /// Ramen's configuration could not be written.
     #[error("Ramen's configuration could not be written")]
     Ramen(#[source] Box<kube::Error>),
-    /// The work with a cluster's replication classes could not be written.
+    /// What the console reads of storage clients could not be written.
+    #[error("odf-client-info could not be written")]
+    Info(#[source] Box<kube::Error>),
+    /// An agent could not be installed.
+    #[error("the addon of cluster {cluster} could not be made")]
+    Addon {
+        /// The cluster.
+        cluster: String,
+        /// Why.
+        source: Box<kube::Error>,
+    },
+    /// A work of a cluster could not be written.
     #[error("{change} of cluster {cluster} could not be written")]
     Classes {
         /// The cluster.
@@ -68,6 +96,8 @@ pub(crate) enum MirrorPeerError {
 pub(crate) async fn control(hub: Arc<Hub>, storage: Arc<Storage>, queue: Queue<Key>, token: CancellationToken) {
     hub.ready().await;
     storage.ready().await;
+    info::refresh(&hub, &storage);
+    queue.add(Key::Info);
     let options = RunOptions {
         name: "mirrorpeer",
         concurrency: CONCURRENCY,
@@ -90,7 +120,16 @@ pub(crate) async fn control(hub: Arc<Hub>, storage: Arc<Storage>, queue: Queue<K
 
 async fn pass(hub: &Hub, storage: &Storage, keys: &Queue<Key>, key: Key) -> Result<Outcome, MirrorPeerError> {
     match key {
-        Key::Peer(name) => peer(hub, storage, &name).await?,
+        Key::Peer(name) => {
+            if let Some(peer) = storage.peer(&name) {
+                // One that goes may leave an entry behind.
+                for cluster in provider_clusters(&peer.spec, &storage.clients()) {
+                    keys.add(Key::Classes(cluster));
+                }
+            }
+            return peer(hub, storage, &name).await;
+        }
+        Key::Info => info::pass(hub, storage, keys).await?,
         Key::Ramen => ramen(hub, storage).await?,
         Key::Classes(cluster) => classes(hub, storage, &cluster).await?,
         Key::Peering(peering) => {
@@ -100,7 +139,9 @@ async fn pass(hub: &Hub, storage: &Storage, keys: &Queue<Key>, key: Key) -> Resu
             keys.add(Key::Ramen);
         }
         Key::Cluster(cluster) => {
-            for name in storage.names(|_, peer| concerned(peer, &cluster)) {
+            let clients = storage.clients();
+            let concerns = |peer: &MirrorPeer| concerned(peer, &cluster) || provided_by(peer, &cluster, &clients);
+            for name in storage.names(|_, peer| concerns(peer)) {
                 keys.add(Key::Peer(name));
             }
             keys.add(Key::Ramen);
@@ -124,15 +165,24 @@ async fn pass(hub: &Hub, storage: &Storage, keys: &Queue<Key>, key: Key) -> Resu
 }
 
 /// One pass over one `MirrorPeer`: observe, decide, write.
-async fn peer(hub: &Hub, storage: &Storage, name: &str) -> Result<(), MirrorPeerError> {
+async fn peer(hub: &Hub, storage: &Storage, name: &str) -> Result<Outcome, MirrorPeerError> {
     let Some(peer) = storage.peer(name) else {
-        return Ok(());
+        return Ok(Outcome::Done);
     };
     let mut seen = observe::of(hub, storage, &peer);
     if is_leaving(peer.as_ref()) {
         let confirmed = observe::confirm(hub, &mut seen).await;
         confirmed.map_err(|source| MirrorPeerError::Unconfirmed(Box::new(source)))?;
+    } else {
+        let looked = observe::legacy(hub, storage, &mut seen).await;
+        looked.map_err(|source| MirrorPeerError::Unconfirmed(Box::new(source)))?;
     }
+    // No watch tells of it.
+    let outcome = if seen.legacy.is_empty() {
+        Outcome::Done
+    } else {
+        Outcome::RequeueAfter(LEGACY)
+    };
     let decision = decide(&seen);
     for change in decision.changes {
         let text = change.to_string();
@@ -145,15 +195,15 @@ async fn peer(hub: &Hub, storage: &Storage, name: &str) -> Result<(), MirrorPeer
         tracing::info!(mirrorpeer = name, change = text, "wrote");
     }
     let Some(status) = decision.status else {
-        return Ok(());
+        return Ok(outcome);
     };
     // What was written just now may be newer than what was seen: the status belongs to what was seen.
     let peer = storage.peer(name).filter(|now| now.uid() == peer.uid());
     let Some(peer) = peer else {
-        return Ok(());
+        return Ok(Outcome::Done);
     };
     let written = write::status(hub, storage, &peer, &status).await;
-    written.map(drop).map_err(|source| MirrorPeerError::Write {
+    written.map(|_| outcome).map_err(|source| MirrorPeerError::Write {
         name: name.to_owned(),
         change: "status".to_owned(),
         source: Box::new(source),
@@ -196,7 +246,9 @@ async fn classes(hub: &Hub, storage: &Storage, cluster: &str) -> Result<(), Mirr
     }
     let works = storage.works(cluster);
     let policies = policies.known().cloned().unwrap_or_default();
-    let changes = decide_works(cluster, &policies, &storage.all_peers(), &storage.clients(), &works);
+    let (peers, clients) = (storage.all_peers(), storage.clients());
+    let mut changes = decide_works(cluster, &policies, &peers, &clients, &works);
+    changes.extend(mapping::decide(cluster, &peers, &clients, &works));
     for change in changes {
         let text = change.to_string();
         let failed = |source| MirrorPeerError::Classes {

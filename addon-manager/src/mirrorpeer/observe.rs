@@ -1,14 +1,22 @@
 //! Snapshots: what the crate `storage` decides on.
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError},
+};
 
 use jiff::Timestamp;
 use kube::{Api, ResourceExt, api::ListParams};
 use peering_api::{
-    odf::{DRCluster, DRPolicy, MirrorPeer, RAMEN_CONFIG_KEY},
+    ocm::ManifestWork,
+    odf::{DRCluster, DRPolicy, MirrorPeer, ODF_INFO_CLAIM, RAMEN_CONFIG_KEY},
     peering::{PeerExport, is_true, reasons},
 };
 use storage::{
-    mirrorpeer::{Agent, Cluster, Foreign, Observed, Ramen, S3_PROFILE, StoreSeen, peerings},
+    mirrorpeer::{
+        Agent, Cluster, Foreign, Observed, Ramen, S3_PROFILE, StoreSeen, ends, peerings, provider_clusters,
+        stated_secret,
+    },
+    names, odf_info,
     ramen::Record,
     store::{self, Store, StoreError},
 };
@@ -18,8 +26,10 @@ use crate::peering::Hub;
 
 /// As much of a snapshot as is needed to name Peerings.
 pub(super) fn named(storage: &Storage, peer: &Arc<MirrorPeer>) -> Observed {
+    let known = storage.known.now();
     Observed {
-        clients: storage.clients(),
+        clients: known.all.clone(),
+        vanished: known.vanished.clone(),
         ..Observed::new(peer.clone())
     }
 }
@@ -31,7 +41,16 @@ pub(super) fn of(hub: &Hub, storage: &Storage, peer: &Arc<MirrorPeer>) -> Observ
     seen.others = storage.all_peers();
     seen.others.retain(|other| other.name_any() != name);
     let clusters = peer.spec.items.iter().map(|item| item.cluster_name.clone());
-    seen.clusters = clusters.map(|name| (name.clone(), cluster(hub, &name))).collect();
+    let providers = provider_clusters(&peer.spec, &seen.clients);
+    seen.mappings = providers
+        .iter()
+        .filter_map(|name| Some((name.clone(), storage.mapping(name)?)))
+        .collect();
+    seen.consumers = consumers(hub, &seen);
+    seen.clusters = clusters
+        .chain(providers)
+        .map(|name| (name.clone(), cluster(hub, &name)))
+        .collect();
     seen.hub = hub.itself();
     for name in peerings(&seen) {
         let Some(peering) = hub.peering(&name) else {
@@ -49,6 +68,23 @@ pub(super) fn of(hub: &Hub, storage: &Storage, peer: &Arc<MirrorPeer>) -> Observ
     seen
 }
 
+/// The `StorageConsumer`s that stand for the clients of a `MirrorPeer`.
+fn consumers(hub: &Hub, seen: &Observed) -> BTreeMap<String, String> {
+    let Some(ends) = ends(&seen.peer.spec, &seen.clients) else {
+        return BTreeMap::new();
+    };
+    let found = ends
+        .providers
+        .iter()
+        .zip(&ends.clients)
+        .filter_map(|(provider, client)| {
+            let member = hub.members.get(Some(&provider.cluster), &provider.cluster)?;
+            let consumer = odf_info::consumer(&member, &provider.namespace, client)?;
+            Some((provider.cluster.clone(), consumer))
+        });
+    found.collect()
+}
+
 /// Asks the hub what of Ramen there is, before anything is taken back.
 ///
 /// A watch of a kind that was missing looks again after half a minute at most. A policy that was made meanwhile must hold a
@@ -59,6 +95,25 @@ pub(super) async fn confirm(hub: &Hub, seen: &mut Observed) -> Result<(), kube::
         Foreign::Known(all) => Foreign::Known(all.into_iter().map(|cluster| (cluster.name_any(), cluster)).collect()),
         Foreign::Pending | Foreign::Missing => Foreign::Missing,
     };
+    Ok(())
+}
+
+/// Asks the hub for works in which the Go orchestrator delivered tickets. They bear no label that could be watched.
+pub(super) async fn legacy(hub: &Hub, storage: &Storage, seen: &mut Observed) -> Result<(), kube::Error> {
+    let Some(ends) = ends(&seen.peer.spec, &seen.clients) else {
+        return Ok(());
+    };
+    for cluster in ends.providers.map(|provider| provider.cluster) {
+        let clean = || storage.clean.lock().unwrap_or_else(PoisonError::into_inner);
+        if clean().contains(&cluster) {
+            continue;
+        }
+        let api = Api::<ManifestWork>::namespaced(hub.client.clone(), &cluster);
+        match api.get_opt(&names::legacy_peer_work(&cluster)).await? {
+            Some(work) => seen.legacy.push(Arc::new(work)),
+            None => drop(clean().insert(cluster)),
+        }
+    }
     Ok(())
 }
 
@@ -84,6 +139,9 @@ fn cluster(hub: &Hub, name: &str) -> Cluster {
     Cluster {
         managed: known.managed,
         agent,
+        odf_info: hub
+            .cluster_claim(name, ODF_INFO_CLAIM)
+            .and_then(|claim| Some(odf_info::claimed(&claim).ok()?.0.to_owned())),
     }
 }
 
@@ -128,6 +186,12 @@ pub(super) fn stores(hub: &Hub) -> BTreeMap<String, StoreSeen> {
         let seen = StoreSeen {
             store: published(&hub.exports_of(&name)).and_then(Result::ok),
             delivered,
+            secrets: peering
+                .spec
+                .members
+                .iter()
+                .filter_map(|member| Some((member.cluster.clone(), stated_secret(&peering.spec, &member.cluster)?)))
+                .collect(),
         };
         (name, seen)
     });

@@ -34,7 +34,7 @@ impl Pace {
 /// The least time between two looks.
 fn between(key: &Key) -> Duration {
     match key {
-        Key::Peer(_) | Key::All | Key::Ramen | Key::Legacy => Duration::from_secs(1),
+        Key::Peer(_) | Key::All | Key::Ramen | Key::Info | Key::Legacy => Duration::from_secs(1),
         Key::Peering(_) | Key::Cluster(_) | Key::Classes(_) => Duration::from_millis(500),
     }
 }

@@ -2,7 +2,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Debug,
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use addon_framework::runtime::{Clients, FailureKind, Queue, Recent, Watch, WatchState, watch};
@@ -15,13 +15,14 @@ use peering_api::{
     odf::{CREATED_BY, CREATED_BY_LABEL, ClientInfo, DRCluster, DRPolicy, MirrorPeer, RAMEN_CONFIG_MAP},
 };
 use serde::de::DeserializeOwned;
-use storage::{mirrorpeer::Foreign, odf_info};
+use storage::{
+    client_info, mapping,
+    mirrorpeer::{Foreign, provider_clusters},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::info::Known;
 use crate::touched::Key;
-
-/// `ConfigMap` with what clients and providers there are, where somebody keeps it (2.6).
-const CLIENT_INFO: &str = "odf-client-info";
 
 /// A watch with our own newest writes in front of it.
 pub(super) struct Kind<K>
@@ -69,6 +70,14 @@ pub(crate) struct Storage {
     pub(super) ramen: Kind<ConfigMap>,
     clients: Kind<ConfigMap>,
     pub(super) works: Kind<ManifestWork>,
+    /// What is known about storage clients.
+    pub(super) known: Known,
+    /// Clusters on which nothing of the Go orchestrator's tickets is left: it is looked for once.
+    pub(super) clean: Mutex<BTreeSet<String>>,
+    /// The namespace that we run in.
+    pub(super) namespace: String,
+    /// Names of clusters whose `PeerMember` may need work.
+    pub(super) members: Queue<String>,
 }
 
 /// What every watch is started with.
@@ -144,7 +153,8 @@ impl Storage {
         clients: &Clients,
         tasks: &TaskTracker,
         token: &CancellationToken,
-        queue: &Queue<Key>,
+        (queue, members): (&Queue<Key>, &Queue<String>),
+        namespace: &str,
     ) -> Arc<Self> {
         let starter = Starter {
             clients,
@@ -156,6 +166,7 @@ impl Storage {
         Arc::new(Self {
             peers: starter.kind("mirrorpeers", all(), |peer: &MirrorPeer, queue| {
                 queue.add(Key::Peer(peer.name_any()));
+                queue.add(Key::Info);
                 // Others may share its clusters, or wait for it to go.
                 for item in &peer.spec.items {
                     queue.add(Key::Cluster(item.cluster_name.clone()));
@@ -170,17 +181,27 @@ impl Storage {
                 }
             }),
             ramen: starter.named("ramen-configuration", RAMEN_CONFIG_MAP, Key::All),
-            clients: starter.named("odf-client-info", CLIENT_INFO, Key::All),
+            clients: starter.named("odf-client-info", client_info::NAME, Key::Info),
             works: starter.kind(
                 "storage-works",
                 all().labels(&format!("{CREATED_BY_LABEL}={CREATED_BY}")),
-                |work: &ManifestWork, queue| queue.add(Key::Classes(work.namespace().unwrap_or_default())),
+                |work: &ManifestWork, queue| {
+                    let cluster = work.namespace().unwrap_or_default();
+                    if work.name_any() == mapping::WORK {
+                        queue.add(Key::Cluster(cluster.clone()));
+                    }
+                    queue.add(Key::Classes(cluster));
+                },
             ),
+            known: Known::default(),
+            clean: Mutex::default(),
+            namespace: namespace.to_owned(),
+            members: members.clone(),
         })
     }
 
     /// Resolves when it is known of every kind whether it is there.
-    pub(super) async fn ready(&self) {
+    pub(crate) async fn ready(&self) {
         self.peers.settled().await;
         self.dr_clusters.settled().await;
         self.dr_policies.settled().await;
@@ -235,20 +256,36 @@ impl Storage {
         all
     }
 
-    /// The clusters that `MirrorPeer`s name, and those which have works.
+    /// The work that tells a cluster which storage client belongs to which.
+    pub(super) fn mapping(&self, cluster: &str) -> Option<Arc<ManifestWork>> {
+        let known = self.works.watch.get(Some(cluster), mapping::WORK)?;
+        Some(self.works.recent.newest(known))
+    }
+
+    /// The clusters that `MirrorPeer`s name, those which provide for their clients, and those which have works.
     pub(super) fn clusters(&self) -> BTreeSet<String> {
-        let peers = self.all_peers();
+        let (peers, known) = (self.all_peers(), self.known.now());
         let items = peers.iter().flat_map(|peer| &peer.spec.items);
         let named = items.map(|item| item.cluster_name.clone());
+        let providers = peers.iter().flat_map(|peer| provider_clusters(&peer.spec, &known.all));
         named
+            .chain(providers)
             .chain(self.works.all().iter().filter_map(|work| work.namespace()))
             .collect()
     }
 
     /// What clients and providers there are, by key of `odf-client-info`. What cannot be read is left out.
     pub(super) fn clients(&self) -> BTreeMap<String, ClientInfo> {
-        let maps = self.clients.all();
-        let data = maps.iter().filter_map(|map| map.data.as_ref());
-        data.flat_map(|data| odf_info::clients(data).0).collect()
+        self.known.now().all.clone()
+    }
+
+    /// All `odf-client-info`, ours and those that others keep.
+    pub(super) fn client_maps(&self) -> Vec<Arc<ConfigMap>> {
+        self.clients.all()
+    }
+
+    /// We have written ours.
+    pub(super) fn wrote_client_map(&self, map: ConfigMap) {
+        self.clients.recent.wrote(map);
     }
 }

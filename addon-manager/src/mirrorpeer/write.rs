@@ -23,8 +23,10 @@ use peering_api::{
 };
 use serde_json::{Map, Value, json};
 use storage::{
-    classes::{self, WorkChange},
+    classes::WorkChange,
+    mapping,
     mirrorpeer::{Change, RamenDecision, Status},
+    odf_info,
     ramen::Record,
 };
 
@@ -32,7 +34,7 @@ use super::watches::Storage;
 use crate::peering::Hub;
 
 /// Field manager of everything that this controller applies.
-const MANAGER: &str = "mirrorpeer-manager";
+pub(super) const MANAGER: &str = "mirrorpeer-manager";
 
 /// Carries out one change for a `MirrorPeer`.
 pub(super) async fn change(hub: &Hub, storage: &Storage, peer: &MirrorPeer, change: Change) -> Result<(), kube::Error> {
@@ -43,6 +45,21 @@ pub(super) async fn change(hub: &Hub, storage: &Storage, peer: &MirrorPeer, chan
     match change {
         Change::Adopt => {
             let patched = json_patch(&peers, peer, adoption(peer)).await?;
+            storage.peers.recent.wrote(patched);
+        }
+        Change::OrphanWork(work) => {
+            let api = Api::<ManifestWork>::namespaced(hub.client.clone(), &work.namespace().unwrap_or_default());
+            let body =
+                json!({"metadata": {"uid": work.uid()}, "spec": {"deleteOption": {"propagationPolicy": "Orphan"}}});
+            let params = PatchParams::default();
+            let orphaning = api.patch(&work.name_any(), &params, &Patch::Merge(body)).await?;
+            request::delete(&api, &orphaning).await?;
+        }
+        Change::Record(text) => {
+            let body = json!({"metadata": {"uid": peer.uid(), "annotations": {odf_info::RECORD_ANNOTATION: text}}});
+            let patched = peers
+                .patch(&peer.name_any(), &PatchParams::default(), &Patch::Merge(body))
+                .await?;
             storage.peers.recent.wrote(patched);
         }
         Change::Release => drop(request::finalizer(&peers, peer, FINALIZER, false).await?),
@@ -85,18 +102,26 @@ pub(super) async fn change(hub: &Hub, storage: &Storage, peer: &MirrorPeer, chan
     Ok(())
 }
 
-/// Carries out one change of a cluster's replication classes.
+/// Carries out one change of a cluster's works.
 pub(super) async fn work(hub: &Hub, storage: &Storage, cluster: &str, change: WorkChange) -> Result<(), kube::Error> {
     let api = Api::<ManifestWork>::namespaced(hub.client.clone(), cluster);
     match change {
-        WorkChange::Apply(manifests) => {
+        WorkChange::Apply(name, manifests) => {
             let spec = ManifestWorkSpec {
+                manifest_configs: mapping::configs(&manifests),
                 workload: Workload { manifests },
                 ..ManifestWorkSpec::default()
             };
-            let mut work = ManifestWork::new(classes::WORK, spec);
+            let mut work = ManifestWork::new(name, spec);
             work.metadata.labels = Some([(CREATED_BY_LABEL.to_owned(), CREATED_BY.to_owned())].into());
-            let written = request::apply(&api, classes::WORK, MANAGER, &work).await?;
+            let written = request::apply(&api, name, MANAGER, &work).await?;
+            storage.works.recent.wrote(written);
+        }
+        WorkChange::Disown(work) => {
+            let body = json!({"metadata": {"uid": work.uid(), "ownerReferences": null}});
+            let written = api
+                .patch(&work.name_any(), &PatchParams::default(), &Patch::Merge(body))
+                .await?;
             storage.works.recent.wrote(written);
         }
         WorkChange::Delete(work) => drop(request::delete(&api, work.as_ref()).await?),

@@ -364,6 +364,45 @@ impl Hub {
         }
     }
 
+    /// The clusters that claim something, with what they claim; those that are being detached are left out.
+    pub(crate) fn cluster_claims(&self, name: &str) -> BTreeMap<String, String> {
+        let all = self.clusters.store.state();
+        let live = all.iter().filter(|cluster| cluster.meta().deletion_timestamp.is_none());
+        let claims = live.filter_map(|cluster| {
+            let claims = &cluster.status.as_ref()?.cluster_claims;
+            let claim = claims.iter().find(|claim| claim.name == name)?;
+            Some((cluster.name_any(), claim.value.clone()))
+        });
+        claims.collect()
+    }
+
+    /// What one cluster claims.
+    pub(crate) fn cluster_claim(&self, cluster: &str, name: &str) -> Option<String> {
+        let cluster = self.clusters.get(None, cluster)?;
+        let claims = &cluster.status.as_ref()?.cluster_claims;
+        claims
+            .iter()
+            .find(|claim| claim.name == name)
+            .map(|claim| claim.value.clone())
+    }
+
+    /// The clusters with a label, by its value.
+    pub(crate) fn labelled(&self, label: &str) -> BTreeMap<String, String> {
+        let all = self.clusters.store.state();
+        let labelled = all.iter().filter_map(|cluster| {
+            let value = cluster.labels().get(label).filter(|value| !value.is_empty())?;
+            Some((value.clone(), cluster.name_any()))
+        });
+        labelled.collect()
+    }
+
+    /// All members.
+    pub(crate) fn all_members(&self) -> Vec<Arc<PeerMember>> {
+        let mut all = self.members.store.state();
+        all.sort_by_key(|member| member.namespace());
+        all
+    }
+
     /// A Peering, as it was last seen or written.
     pub(crate) fn peering(&self, name: &str) -> Option<Arc<Peering>> {
         let known = self.peerings.watch.get(None, name).into_iter().collect();

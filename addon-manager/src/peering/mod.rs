@@ -16,7 +16,10 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use self::hub::Observed;
-pub(crate) use self::hub::{Hub, Queues};
+pub(crate) use self::{
+    hub::{Hub, Queues},
+    write::create_addon,
+};
 
 /// How many Peerings are worked on at once.
 const CONCURRENCY: usize = 8;

@@ -114,7 +114,8 @@ fn labels(peering: &str) -> std::collections::BTreeMap<String, String> {
     [(names::PEERING_LABEL.to_owned(), peering.to_owned())].into()
 }
 
-async fn create_addon(api: &Api<ManagedClusterAddOn>) -> Result<(), kube::Error> {
+/// Makes the addon of a cluster, unless somebody has.
+pub(crate) async fn create_addon(api: &Api<ManagedClusterAddOn>) -> Result<(), kube::Error> {
     let addon = ManagedClusterAddOn {
         metadata: ObjectMeta {
             name: Some(names::ADDON.to_owned()),

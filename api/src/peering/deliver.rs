@@ -74,6 +74,11 @@ pub struct Deliver {
     /// What happens to the target when the link is withdrawn.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
+    /// CEL over `self`, the target: from the moment that it is true the content has served. Its source issues no more of it,
+    /// and what was sealed leaves the hub. For what is used once, such as a ticket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub used_when: Option<String>,
 }
 
 pub(super) fn core_v1() -> String {

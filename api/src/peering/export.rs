@@ -113,6 +113,9 @@ pub struct Recipient {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16384))]
     pub certificate_request: Option<String>,
+    /// The destination has used the content and needs no more of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub used: bool,
 }
 
 /// What the source's agent published.

@@ -153,6 +153,10 @@ pub struct Target {
     /// What happens to the object when the link is withdrawn.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
+    /// CEL over `self`, the object: from the moment that it is true the content has served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub used_when: Option<String>,
 }
 
 /// What the destination's agent did. The conditions `SourceReady` and `Ready` are the manager's.
@@ -178,6 +182,11 @@ pub struct PeerLinkStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16384))]
     pub certificate_request: Option<String>,
+    /// Set once the content has served (`target.usedWhen`): a digest of what the target is made by. It stays as long as the
+    /// target stands and is to be made in the same way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub used: Option<String>,
     /// The objects in which this link has changed something, or that it has applied.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wired: Vec<ObjectRef>,

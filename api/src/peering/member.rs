@@ -1,4 +1,6 @@
 //! `PeerMember`: a managed cluster as a party to exchanges. One per cluster, in its cluster namespace, named after it.
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -32,6 +34,63 @@ pub struct PeerMemberSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub known_fingerprint: Option<String>,
+    /// What of its cluster the agent shows in the status.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub reports: Vec<ReportRequest>,
+}
+
+/// Something of the cluster that the hub wants to know. It is public from then on to all who may read `PeerMember`s.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.configMap) != has(self.objects)")
+    .message("a report shows a ConfigMap or something of all objects of a kind: set configMap or objects"))]
+pub struct ReportRequest {
+    /// Name of the report.
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Namespace of what is shown.
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: String,
+    /// Name of a `ConfigMap` whose data is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub config_map: Option<String>,
+    /// Objects of which one value each is shown, under their names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<ReportedObjects>,
+}
+
+/// All objects of a kind in the namespace, and what is shown of each. A kind that the cluster does not know has no objects.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReportedObjects {
+    /// Group and version.
+    #[schemars(length(min = 1, max = 317))]
+    pub api_version: String,
+    /// Kind. No Secrets.
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[A-Z][a-zA-Z0-9]*$"))]
+    #[x_kube(validation = Rule::new("self != 'Secret'").message("what a member reports is public: no Secrets"))]
+    pub kind: String,
+    /// Plural name of the kind in the API.
+    #[schemars(length(min = 1, max = 63))]
+    pub resource: String,
+    /// A text over `self`, the object. Objects that it fails on are left out.
+    #[schemars(length(min = 1, max = 4096))]
+    pub value: String,
+}
+
+/// What the agent found.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Name of the report.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// The data of the `ConfigMap`, or the values of the objects, as it was when they could last be read.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub data: BTreeMap<String, String>,
 }
 
 /// What the agent tells about itself.
@@ -57,7 +116,11 @@ pub struct PeerMemberStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Set)]
     pub api_groups: Vec<String>,
-    /// `Ready`: the agent runs and its key pair exists.
+    /// What was asked for in `spec.reports`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    pub reports: Vec<Report>,
+    /// `Ready`: the agent runs and its key pair exists. `Reported`: everything in `spec.reports` is shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

@@ -31,7 +31,7 @@ pub use self::{
     deliver::{DeletionPolicy, Deliver, ObjectRef, OnConflict},
     export::{ApiServer, PeerExport, PeerExportSpec, PeerExportStatus, Recipient, SealedEnvelope},
     link::{CertificateSubject, FormerConsumer, LinkEnd, PeerLink, PeerLinkSpec, PeerLinkStatus, Target},
-    member::{PeerMember, PeerMemberSpec, PeerMemberStatus},
+    member::{PeerMember, PeerMemberSpec, PeerMemberStatus, Report, ReportRequest, ReportedObjects},
     peering::{
         CaOverride, KnownMember, LinkCounts, Member, Peering, PeeringSpec, PeeringStatus, PlacementRef, Role, Topology,
         Trust,
@@ -42,8 +42,8 @@ pub use self::{
         Parameter,
     },
     source::{
-        CaSigner, CertificateInput, CertificateUsage, Empty, EndpointInput, Input, Named, Refresh, Selector,
-        ServicePort, Signer, TokenRequestInput,
+        CaSigner, CertificateInput, CertificateUsage, Empty, EndpointInput, HttpMethod, HttpRequestInput, Input, Named,
+        Refresh, Selector, ServiceAccountToken, ServicePort, Signer, TokenRequestInput,
     },
     wire::{AddToList, Annotate, SetField, Wire},
 };

@@ -92,6 +92,15 @@ pub struct ObjectProbe {
     /// CEL over `self`, the object: true when all is well.
     #[schemars(length(min = 1, max = 4096))]
     pub healthy: String,
+    /// CEL over `self`: true when its owner has given up, so that waiting does not help. The reason is then `ProbeFailed`
+    /// instead of `NotSynced`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub failed: Option<String>,
+    /// A text over `self` that messages show while it is not well, such as `state ${self.status.state}`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub shows: Option<String>,
 }
 
 /// Does an endpoint serve a chain that is trusted?

@@ -94,16 +94,18 @@ pub struct Parameter {
         .message("a CABundle holds public certificates and is delivered as a ConfigMap: set deliver.kind to ConfigMap"),
     validation = Rule::new("self.kind != 'CABundle' || !self.confidential")
         .message("a CABundle artefact is public, since destinations unite it with their own: set 'confidential: false'"),
-    validation = Rule::new("self.kind != 'CABundle' || !has(self.inputs) || self.inputs.all(i, !has(i.tokenRequest) && !has(i.certificate))")
-        .message("a CABundle is made of certificates that stand in objects: remove tokenRequest and certificate inputs"),
+    validation = Rule::new("self.kind != 'CABundle' || !has(self.inputs) || self.inputs.all(i, !has(i.tokenRequest) && !has(i.certificate) && !has(i.httpRequest))")
+        .message("a CABundle is made of certificates that stand in objects: remove tokenRequest, certificate and httpRequest inputs"),
     validation = Rule::new("self.kind != 'CABundle' || !has(self.deliver.data) && !has(self.deliver.template)")
         .message("a CABundle is delivered as it is: remove deliver.data and deliver.template"),
     validation = Rule::new("self.kind == 'CABundle' || !has(self.deliver.key)")
         .message("deliver.key names the key of a CABundle: use deliver.data for other artefacts"),
     validation = Rule::new("self.confidential || !has(self.inputs) || self.inputs.all(i, !has(i.kind) || i.kind != 'Secret')")
         .message("what is made of a Secret is confidential: remove 'confidential: false', or read a ConfigMap"),
-    validation = Rule::new("self.confidential || !has(self.inputs) || self.inputs.all(i, !has(i.tokenRequest) && !has(i.certificate))")
-        .message("tokens and certificates are confidential: remove 'confidential: false'"),
+    validation = Rule::new("self.confidential || !has(self.inputs) || self.inputs.all(i, !has(i.tokenRequest) && !has(i.certificate) && !has(i.httpRequest))")
+        .message("tokens, certificates and answers of services are confidential: remove 'confidential: false'"),
+    validation = Rule::new("!has(self.deliver.usedWhen) || self.kind == 'Data' && self.confidential && (!has(self.provision) || size(self.provision) == 0)")
+        .message("what is used up is confidential data without anything provisioned for it: remove usedWhen, or make two artefacts"),
     validation = Rule::new("self.confidential || self.deliver.kind != 'Secret'")
         .message("what is delivered as a Secret is confidential: remove 'confidential: false', or deliver a ConfigMap"),
     validation = Rule::new("!self.confidential || self.deliver.kind != 'ConfigMap'")

@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 
 /// One input of an artefact, which expressions see as `inputs.<as>`.
 ///
-/// An object (`apiVersion`, `kind`, `name` or `selector`), or one of `tokenRequest`, `certificate` and `endpoint`.
+/// An object (`apiVersion`, `kind`, `name` or `selector`), or one of `tokenRequest`, `certificate`, `httpRequest` and
+/// `endpoint`.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.kind), has(self.tokenRequest), has(self.certificate), has(self.endpoint)].filter(x, x).size() == 1")
-        .message("an input is one of: an object (apiVersion, kind, name), tokenRequest, certificate, endpoint"),
+    validation = Rule::new("[has(self.kind), has(self.tokenRequest), has(self.certificate), has(self.httpRequest), has(self.endpoint)].filter(x, x).size() == 1")
+        .message("an input is one of: an object (apiVersion, kind, name), tokenRequest, certificate, httpRequest, endpoint"),
     validation = Rule::new("has(self.kind) == has(self.apiVersion)")
         .message("an object is named by apiVersion and kind together: set both or none"),
     validation = Rule::new("!has(self.kind) || has(self.name) != has(self.selector)")
@@ -64,6 +65,9 @@ pub struct Input {
     /// A client or server certificate whose key the receiver makes and keeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<CertificateInput>,
+    /// What a service of the source cluster answers, such as a ticket that it issues.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_request: Option<HttpRequestInput>,
     /// Where something on the source cluster can be reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<EndpointInput>,
@@ -103,6 +107,58 @@ pub struct TokenRequestInput {
 
 fn day() -> i64 {
     86_400
+}
+
+/// What a service of the source cluster answers to one request, over TLS that is always verified. `inputs.<as>` has `body`
+/// (text) and `expiresAt`. It is asked for once and then again when it is to be renewed; the answer is a secret.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.url.startsWith('https://')")
+    .message("a token is sent and a secret comes back: the URL begins with https://"))]
+pub struct HttpRequestInput {
+    /// Method of the request, which has no body.
+    #[serde(default)]
+    pub method: HttpMethod,
+    /// Where it goes; may hold expressions over `params`.
+    #[schemars(length(min = 1, max = 4096))]
+    pub url: String,
+    /// The CA certificates (PEM) that the service's own must lead to; may use earlier inputs.
+    #[schemars(length(min = 1, max = 4096))]
+    pub ca: String,
+    /// Whose token the request bears. It is issued for this request, as short as the API server allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<ServiceAccountToken>,
+    /// A text over `response.body` that yields when the answer expires: RFC 3339, or seconds since 1970.
+    #[schemars(length(min = 1, max = 4096))]
+    pub expires_at: String,
+}
+
+/// Method of a request.
+#[derive(JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum HttpMethod {
+    /// `GET`.
+    #[default]
+    Get,
+    /// `POST`.
+    Post,
+}
+
+/// A token of a service account that goes with one request.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceAccountToken {
+    /// Namespace of the service account; may hold expressions.
+    #[schemars(length(min = 1, max = 4096))]
+    pub namespace: String,
+    /// Name of the service account; may hold expressions.
+    #[schemars(length(min = 1, max = 4096))]
+    pub service_account: String,
+    /// For whom the token is meant. Empty: the API server of the source cluster.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub audiences: Vec<String>,
 }
 
 /// A certificate for the receiver. `inputs.<as>` has `certificate` (the chain), `notAfter` and, with a CA of ours, `ca`.

@@ -51,6 +51,9 @@ pub struct AddToList {
     /// The entry; its strings may hold expressions.
     #[schemars(schema_with = "super::any_value")]
     pub value: Value,
+    /// The value is a list, and each of its items is an entry.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub each: bool,
     /// Field that tells one entry from another, in a list of objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]

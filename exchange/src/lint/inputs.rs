@@ -58,12 +58,13 @@ fn input(place: &str, input: &Input, report: &mut Report) {
         input.kind.is_some(),
         input.token_request.is_some(),
         input.certificate.is_some(),
+        input.http_request.is_some(),
         input.endpoint.is_some(),
     ];
     report.require(
         choices.iter().filter(|chosen| **chosen).count() == 1,
         place,
-        "an input is one of: an object (apiVersion, kind, name), tokenRequest, certificate, endpoint",
+        "an input is one of: an object (apiVersion, kind, name), tokenRequest, certificate, httpRequest, endpoint",
     );
     report.require(
         input.kind.is_some() == input.api_version.is_some(),
@@ -81,6 +82,13 @@ fn input(place: &str, input: &Input, report: &mut Report) {
             certificate.dns_names.is_empty() || certificate.signer.ca.is_some(),
             format!("{place}.certificate.dnsNames"),
             "the API server signs certificates of clients, without DNS names: remove dnsNames, or set signer.ca",
+        );
+    }
+    if let Some(request) = &input.http_request {
+        report.require(
+            request.url.starts_with("https://"),
+            format!("{place}.httpRequest.url"),
+            "a token is sent and a secret comes back: the URL begins with https://",
         );
     }
     if let Some(endpoint) = &input.endpoint {

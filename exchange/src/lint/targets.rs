@@ -4,7 +4,11 @@ use peering_api::{
     peering::{Artefact, ArtefactKind, Deliver, Flow},
 };
 
-use super::{Report, inputs::plural, texts::uses_source};
+use super::{
+    Report,
+    inputs::plural,
+    texts::{is_issued, uses_source},
+};
 use crate::plan::names_check::{is_label, is_subdomain};
 
 /// Longest key in the data of a Secret or `ConfigMap` (`validation.IsConfigMapKey` of `k8s.io/apimachinery`).
@@ -27,12 +31,10 @@ pub(super) fn check(place: &str, artefact: &Artefact, report: &mut Report) {
                 &place,
                 "a CABundle is delivered as it is: remove deliver.data and deliver.template",
             );
-            let issued =
-                |input: &&peering_api::peering::Input| input.token_request.is_some() || input.certificate.is_some();
             report.require(
-                artefact.inputs.iter().find(issued).is_none(),
+                !artefact.inputs.iter().any(is_issued),
                 &place,
-                "a CABundle is made of certificates that stand in objects: remove tokenRequest and certificate inputs",
+                "a CABundle is made of certificates that stand in objects: remove tokenRequest, certificate and httpRequest inputs",
             );
         }
         ArtefactKind::Data => {

@@ -37,6 +37,14 @@ artefacts:
   deliver: {kind: ConfigMap, namespace: ns, name: bundle}
   probes:
   - tls: {address: "example.org:443"}
+- name: ticket
+  inputs:
+  - {as: trust, apiVersion: v1, kind: ConfigMap, namespace: ns, name: ca, keys: [ca.crt]}
+  - {as: answer, httpRequest: {url: "https://issuer.${params.namespace}.svc/tickets", ca: "${inputs.trust.data['ca.crt']}", expiresAt: "${json.decode(response.body).until}", token: {namespace: ns, serviceAccount: sa}}}
+  payload: {ticket: "${inputs.answer.body}"}
+  deliver: {apiVersion: example.org/v1, kind: Peer, namespace: ns, name: "${source.cluster}", usedWhen: "self.status.done == true", template: {spec: {ticket: "${string(payload.ticket)}"}}}
+  probes:
+  - object: {object: {apiVersion: example.org/v1, kind: Peer, namespace: ns, name: p}, healthy: "self.status.done == true", failed: "self.status.failed == true", shows: "${self.status.why}"}
 "#;
 
 /// Sets a field; `~` removes it.
@@ -88,6 +96,52 @@ fn a_good_profile_gives_no_finding() {
 type Case = (&'static [(&'static str, &'static str)], &'static str, &'static str);
 
 const TEXTS: &[Case] = &[
+    (
+        &[("/artefacts/3/inputs/1/httpRequest/url", "http://issuer")],
+        "artefacts[3].inputs[1].httpRequest.url: error",
+        "the URL begins with https://",
+    ),
+    (
+        &[(
+            "/artefacts/3/inputs/1/httpRequest/url",
+            "https://${inputs.trust.metadata.name}",
+        )],
+        "artefacts[3].inputs[1].httpRequest.url: error",
+        "inputs",
+    ),
+    (
+        &[("/artefacts/3/inputs/1/httpRequest/ca", "${inputs.answer.body}")],
+        "artefacts[3].inputs[1].httpRequest.ca: error",
+        "it can be used in payload only",
+    ),
+    (
+        &[("/artefacts/3/inputs/1/httpRequest/expiresAt", "${response.header}")],
+        "artefacts[3].inputs[1].httpRequest.expiresAt: error",
+        "\"response\" has no \"header\"",
+    ),
+    (
+        &[("/artefacts/3/deliver/usedWhen", "payload.ticket == 'x'")],
+        "artefacts[3].deliver.usedWhen: error",
+        "payload",
+    ),
+    (
+        &[("/artefacts/3/confidential", "false")],
+        "artefacts[3].confidential: error",
+        "answers of services are confidential",
+    ),
+    (
+        &[(
+            "/artefacts/3/provision",
+            "[{template: {apiVersion: v1, kind: ConfigMap, metadata: {namespace: ns, name: m}}}]",
+        )],
+        "artefacts[3].deliver.usedWhen: error",
+        "without anything provisioned",
+    ),
+    (
+        &[("/artefacts/3/probes/0/object/shows", "${payload.ticket}")],
+        "artefacts[3].probes[0].object.shows: error",
+        "payload",
+    ),
     (
         &[("/artefacts/0/deliver/name", "peer-${source.cluster}-${params.pol}")],
         "artefacts[0].deliver.name: error",
@@ -232,7 +286,7 @@ const SHAPES: &[Case] = &[
     (
         &[("/artefacts/1/confidential", "false")],
         "artefacts[1].confidential: error",
-        "tokens and certificates are confidential",
+        "tokens, certificates and answers of services are confidential",
     ),
     (
         &[

@@ -94,9 +94,9 @@ fn explained(error: &ExpressionError, artefact: &Artefact) -> String {
     }
 }
 
-/// A token or certificate: it is issued last, so names and `readyWhen` do not see it.
-fn is_issued(input: &Input) -> bool {
-    input.token_request.is_some() || input.certificate.is_some()
+/// A token, certificate or answer: it is issued last, so names and `readyWhen` do not see it.
+pub(super) fn is_issued(input: &Input) -> bool {
+    input.token_request.is_some() || input.certificate.is_some() || input.http_request.is_some()
 }
 
 /// Collects the texts of a profile.
@@ -113,8 +113,10 @@ struct Scopes {
     destination: Rc<Known>,
     /// What the destination's agent fills in.
     delivered: Rc<Known>,
-    /// The condition of an object probe.
+    /// What is said about an object on the destination, which is `self`.
     object: Rc<Known>,
+    /// What is said about a service's answer.
+    answer: Rc<Known>,
 }
 
 impl Scopes {
@@ -132,6 +134,7 @@ impl Scopes {
         Self {
             source: Rc::new(base()),
             object: Rc::new(destination.clone().variable("self")),
+            answer: Rc::new(Known::default().members("response", ["body"], Some(Kind::Text))),
             destination: Rc::new(destination),
             delivered: Rc::new(delivered),
         }
@@ -266,6 +269,22 @@ impl Collector<'_> {
         if let Some(certificate) = &input.certificate {
             self.certificate(&format!("{place}.certificate"), certificate, scopes);
         }
+        if let Some(request) = &input.http_request {
+            let place = format!("{place}.httpRequest");
+            self.add(format!("{place}.url"), &request.url, Use::Text, source);
+            self.add(format!("{place}.ca"), &request.ca, Use::Bytes, earlier);
+            if let Some(token) = &request.token {
+                let account = &token.service_account;
+                self.add(format!("{place}.token.namespace"), &token.namespace, Use::Name, source);
+                self.add(format!("{place}.token.serviceAccount"), account, Use::Name, source);
+            }
+            self.add(
+                format!("{place}.expiresAt"),
+                &request.expires_at,
+                Use::Text,
+                &scopes.answer,
+            );
+        }
         if let Some(endpoint) = &input.endpoint {
             self.endpoint(&format!("{place}.endpoint"), endpoint, source);
         }
@@ -331,6 +350,8 @@ impl Collector<'_> {
             resolved,
         );
         self.add(format!("{place}.name"), &deliver.name, Use::Name, resolved);
+        let used_when = deliver.used_when.as_ref();
+        self.maybe(format!("{place}.usedWhen"), used_when, Use::Condition, &scopes.object);
         for (key, text) in &deliver.data {
             self.add(format!("{place}.data[{key}]"), text, Use::Bytes, &scopes.delivered);
         }
@@ -383,6 +404,9 @@ impl Collector<'_> {
                 Use::Condition,
                 &scopes.object,
             );
+            let (failed, shows) = (object.failed.as_ref(), object.shows.as_ref());
+            self.maybe(format!("{place}.failed"), failed, Use::Condition, &scopes.object);
+            self.maybe(format!("{place}.shows"), shows, Use::Text, &scopes.object);
         }
         let mut texts: Vec<(&str, Option<&String>)> = Vec::new();
         if let Some(tls) = &probe.tls {

@@ -2,9 +2,9 @@
 use peering_api::{
     names,
     peering::{
-        ApiServer, ArtefactKind, CaSigner, CertificateInput, CertificateSubject, EndpointInput, Input, LinkEnd, Named,
-        ObjectRef, ObjectTemplate, PeerExportSpec, PeerLinkSpec, Probe, Selector, ServicePort, Target,
-        TokenRequestInput, Wire, reasons::Accepted,
+        ApiServer, ArtefactKind, CaSigner, CertificateInput, CertificateSubject, EndpointInput, HttpRequestInput,
+        Input, LinkEnd, Named, ObjectRef, ObjectTemplate, PeerExportSpec, PeerLinkSpec, Probe, Selector,
+        ServiceAccountToken, ServicePort, Target, TokenRequestInput, Wire, reasons::Accepted,
     },
 };
 use serde_json::Value;
@@ -263,6 +263,7 @@ impl Context<'_> {
             labels: deliver.labels.clone(),
             on_conflict: deliver.on_conflict,
             deletion_policy: deliver.deletion_policy,
+            used_when: deliver.used_when.clone(),
         })
     }
 
@@ -345,10 +346,28 @@ impl Resolver<'_> {
             });
             resolved.certificate = Some(certificate);
         }
+        if let Some(request) = &input.http_request {
+            resolved.http_request = Some(self.http_request(&field("httpRequest"), request)?);
+        }
         if let Some(endpoint) = &input.endpoint {
             resolved.endpoint = Some(self.endpoint(&field("endpoint"), endpoint)?);
         }
         Ok(resolved)
+    }
+
+    fn http_request(&self, field: &str, request: &HttpRequestInput) -> Result<HttpRequestInput, Problem> {
+        let token = request.token.as_ref().map(|token| {
+            Ok(ServiceAccountToken {
+                namespace: self.namespace(&format!("{field}.token.namespace"), &token.namespace)?,
+                service_account: self.name(&format!("{field}.token.serviceAccount"), &token.service_account)?,
+                ..token.clone()
+            })
+        });
+        Ok(HttpRequestInput {
+            url: self.text(&format!("{field}.url"), &request.url)?,
+            token: token.transpose()?,
+            ..request.clone()
+        })
     }
 
     fn selector(&self, field: &str, selector: &Selector) -> Result<Selector, Problem> {

@@ -477,3 +477,28 @@ fn a_key_that_was_dropped_still_opens_what_has_not_been_replaced_yet() {
         "a cluster that nobody trusts is not trusted by what it sent before"
     );
 }
+
+#[test]
+fn a_destination_that_has_used_its_content_is_told_to_the_source_where_the_profile_says_so() {
+    let mut facts = facts(&["a", "b"]);
+    let used = LinkFacts {
+        used: true,
+        ..LinkFacts::default()
+    };
+    facts.links.insert(names::link_id("p", "token", "a", "b"), used);
+    let once = PROFILE.replace(
+        "name: 'peer-${source.cluster}'}",
+        "name: 'peer-${source.cluster}', usedWhen: 'self.done == true'}",
+    );
+    for (text, expected) in [(PROFILE, false), (once.as_str(), true)] {
+        let plan = plan("p", &peering(PAIR), Some(&profile(text)), &facts);
+        let exports = plan.wanted.unwrap().exports;
+        let used = |cluster: &str| {
+            let mut tokens = exports
+                .iter()
+                .filter(|((at, _), export)| at == cluster && export.artefact == "token");
+            tokens.next().unwrap().1.recipients[0].used
+        };
+        assert_eq!((used("a"), used("b")), (expected, false));
+    }
+}

@@ -1,4 +1,5 @@
-//! What has to be issued before there is content: tokens of service accounts, and certificates for receivers.
+//! What has to be issued before there is content: tokens of service accounts, certificates for receivers, and answers of
+//! services such as tickets.
 //!
 //! The issued thing is not kept, only a hash of what it depends on ([`Inputs::basis`]): while that stays the same, what was
 //! sealed stays in force until it is to be renewed.
@@ -7,7 +8,7 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 use peering_api::{
     Sensitive,
-    peering::{CertificateUsage, reasons::SourceReady, rfc3339},
+    peering::{CertificateUsage, HttpRequestInput, reasons::SourceReady, rfc3339},
 };
 
 use super::{
@@ -33,6 +34,32 @@ pub type Issued = BTreeMap<String, Value>;
 pub fn issued_token(token: &str, expires: Timestamp) -> Value {
     let entries = [("token", token.into()), ("expiresAt", rfc3339(expires).into())];
     entries.into_iter().collect()
+}
+
+/// The value of a service's answer.
+#[must_use]
+pub fn issued_answer(body: &str, expires: Timestamp) -> Value {
+    let entries = [("body", body.into()), ("expiresAt", rfc3339(expires).into())];
+    entries.into_iter().collect()
+}
+
+/// When a service's answer expires, as the request says. The error holds the place and nothing of the answer.
+pub fn answer_expires(request: &HttpRequestInput, body: &str) -> Result<Timestamp, String> {
+    let response: Value = [("body", Value::from(body))].into_iter().collect();
+    let scope = Scope {
+        extra: [("response".to_owned(), response)].into(),
+        ..Scope::default()
+    };
+    let resolved = Text::parse(&request.expires_at).and_then(|text| text.resolve(&scope));
+    let text = resolved.map_err(|error| format!("httpRequest.expiresAt: {error}"))?;
+    let seconds = text.trim().parse::<i64>().ok();
+    let at = seconds.map_or_else(
+        || text.trim().parse().ok(),
+        |seconds| Timestamp::from_second(seconds).ok(),
+    );
+    at.ok_or_else(|| {
+        "httpRequest.expiresAt: expected a time (RFC 3339, or seconds since 1970), seen something else".to_owned()
+    })
 }
 
 /// The value of an issued certificate: the chain, and the CA where it is one of ours.
@@ -120,6 +147,19 @@ impl Inputs<'_> {
         }))
     }
 
+    /// The CA certificates that the service of a request has to show, made from earlier inputs.
+    pub fn trust(&self, alias: &str, request: &HttpRequestInput) -> Result<Sensitive, Bad> {
+        let field = format!("httpRequest.ca of input {alias:?}");
+        let pem = Text::parse(&request.ca).and_then(|text| text.evaluate(&self.scope));
+        let pem = pem.map_err(|error| Bad::unless_missing(self.spec, &field, &error))?;
+        if pem.is_empty() {
+            return Err(Bad::invalid(&format!(
+                "{field} is empty: name where the CA certificates of the service stand"
+            )));
+        }
+        Ok(pem)
+    }
+
     /// Everything that issued content depends on, as bytes to be hashed: if it changes, something else is to be issued.
     /// `request` is what one receiver wants to have signed, and for whom.
     ///
@@ -129,6 +169,10 @@ impl Inputs<'_> {
         for (alias, token) in self.tokens() {
             basis.add(alias.as_bytes());
             basis.add(&serde_json::to_vec(token).unwrap_or_default());
+        }
+        for (alias, request) in self.requests() {
+            basis.add(alias.as_bytes());
+            basis.add(&serde_json::to_vec(request).unwrap_or_default());
         }
         if let Some((alias, asked)) = self.certificate() {
             basis.add(alias.as_bytes());
@@ -167,6 +211,8 @@ impl Inputs<'_> {
         let mut issued: Issued = tokens
             .map(|alias| (alias.to_owned(), issued_token("token", Timestamp::UNIX_EPOCH)))
             .collect();
+        let answers = self.requests().map(|(alias, _)| alias);
+        issued.extend(answers.map(|alias| (alias.to_owned(), issued_answer("answer", Timestamp::UNIX_EPOCH))));
         issued.extend(certificate.map(|alias| {
             let ca = self.authority.as_ref().map(|_| "ca");
             let value = issued_certificate("certificate", Timestamp::UNIX_EPOCH, ca);

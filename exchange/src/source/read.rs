@@ -3,7 +3,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use peering_api::{
     names,
-    peering::{CertificateInput, Input, ObjectRef, PeerExportSpec, TokenRequestInput, reasons::SourceReady},
+    peering::{
+        CertificateInput, HttpRequestInput, Input, ObjectRef, PeerExportSpec, TokenRequestInput, reasons::SourceReady,
+    },
 };
 
 use super::{
@@ -201,10 +203,16 @@ impl<'a> Inputs<'a> {
         inputs.find_map(|input| Some((input.alias.as_str(), input.certificate.as_ref()?)))
     }
 
+    /// The requests whose answers are part of the content, by alias.
+    pub fn requests(&self) -> impl Iterator<Item = (&'a str, &'a HttpRequestInput)> + use<'a> {
+        let inputs = self.spec.inputs.iter();
+        inputs.filter_map(|input| Some((input.alias.as_str(), input.http_request.as_ref()?)))
+    }
+
     /// Whether something is to be issued.
     #[must_use]
     pub fn are_issued(&self) -> bool {
-        self.tokens().next().is_some() || self.certificate().is_some()
+        self.tokens().next().is_some() || self.certificate().is_some() || self.requests().next().is_some()
     }
 
     fn lookups(&self, index: usize, input: &Input) -> Result<Vec<Lookup>, Bad> {
@@ -272,6 +280,9 @@ impl<'a> Inputs<'a> {
                 token.namespace, token.service_account
             );
         }
+        if let Some(request) = &input.http_request {
+            return format!("an answer of {}", host_of(&request.url));
+        }
         match lookups.first() {
             Some(ca) if input.certificate.is_some() => format!("the CA in {ca}"),
             None if input.certificate.is_some() => "the API server's signer of client certificates".to_owned(),
@@ -319,6 +330,12 @@ impl<'a> Inputs<'a> {
         );
         Err(Bad::new(SourceReady::NotReadyYet, message))
     }
+}
+
+/// Host and port of a URL. What stands behind them may be a secret.
+pub(super) fn host_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or_default()
 }
 
 /// What expressions of a source see apart from its inputs.

@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use super::*;
 use crate::value::Value;
 
+mod answers;
 mod endpoints;
 mod issues;
 mod objects;

@@ -3,17 +3,19 @@ use std::{fmt, sync::Arc};
 
 use peering_api::{
     kube::ResourceExt,
+    ocm::ManifestWork,
     odf::{BACKUP_LABEL, BACKUP_RESOURCE, CREATED_BY, CREATED_BY_LABEL, DRCluster, FINALIZER, SPOKE_FINALIZER_SUFFIX},
     peering::{Peering, PeeringSpec},
 };
 
 use super::{
+    mode::Mode,
     plan::{Plan, StoreUse, plan},
     removal,
     seen::{Observed, Ramen, is_leaving},
     status::{self, Status},
 };
-use crate::ramen;
+use crate::{odf_info, ramen};
 
 /// One write to the hub.
 #[derive(Clone, Debug)]
@@ -22,6 +24,10 @@ pub enum Change {
     Adopt,
     /// Our finalizer goes off.
     Release,
+    /// The `MirrorPeer` notes down who its clients are: so that it can be taken back when nobody tells any more.
+    Record(String),
+    /// A work of the Go orchestrator goes, and what it has delivered stays.
+    OrphanWork(Arc<ManifestWork>),
     /// A Peering is made or brought into shape.
     ApplyPeering(String, Box<PeeringSpec>),
     /// A Peering goes.
@@ -41,6 +47,8 @@ impl fmt::Display for Change {
         match self {
             Self::Adopt => write!(f, "take over"),
             Self::Release => write!(f, "release"),
+            Self::OrphanWork(work) => write!(f, "take over what ManifestWork {} has delivered", work.name_any()),
+            Self::Record(_) => write!(f, "note down the clients"),
             Self::ApplyPeering(name, _) => write!(f, "apply Peering {name}"),
             Self::DeletePeering(peering) => write!(f, "delete Peering {}", peering.name_any()),
             Self::ForcePeering(peering) => write!(f, "force Peering {}", peering.name_any()),
@@ -71,10 +79,18 @@ pub fn decide(seen: &Observed) -> Decision {
     changes.extend(needs_adoption(seen).then_some(Change::Adopt));
     let plan = plan(seen);
     if let Ok(plan) = &plan {
-        changes.extend(peerings(seen, plan));
+        changes.extend(record(seen, plan));
+        let legacy = seen.legacy.iter().filter(|work| !is_leaving(work.as_ref()));
+        changes.extend(legacy.map(|work| Change::OrphanWork(work.clone())));
+        if seen.legacy.is_empty() {
+            changes.extend(peerings(seen, plan));
+        }
         changes.extend(plan.stores.iter().flat_map(|store| dr_cluster(seen, store)));
         if !seen.peer.spec.manage_s3 {
             changes.extend(removal::unused_stores(seen).changes);
+        }
+        if plan.mode == Mode::Client && plan.trouble.is_none() && plan.classes.is_none() {
+            changes.extend(removal::classes(seen).changes);
         }
     }
     Decision {
@@ -91,11 +107,20 @@ fn needs_adoption(seen: &Observed) -> bool {
         || peer.labels().get(BACKUP_LABEL).map(String::as_str) != Some(BACKUP_RESOURCE)
 }
 
+/// Before anything is made for clients, it is noted down who they are.
+fn record(seen: &Observed, plan: &Plan) -> Option<Change> {
+    let wanted = (plan.tokens.is_some() && plan.mode == Mode::Client)
+        .then(|| odf_info::record(&seen.peer.spec, &seen.clients))?;
+    let known = seen.peer.annotations().get(odf_info::RECORD_ANNOTATION);
+    (known != Some(&wanted)).then_some(Change::Record(wanted))
+}
+
 fn peerings(seen: &Observed, plan: &Plan) -> Vec<Change> {
     let tokens = plan.tokens.iter().map(|tokens| (&tokens.peering, &tokens.spec));
     let stores = plan.stores.iter();
     let stores = stores.filter_map(|store| Some((&store.peering, store.spec.as_ref()?)));
-    let wanted = tokens.chain(stores).filter(|(name, spec)| {
+    let classes = plan.classes.iter().map(|classes| (&classes.peering, &classes.spec));
+    let wanted = tokens.chain(stores).chain(classes).filter(|(name, spec)| {
         // One that is leaving is made anew once it is gone.
         seen.peerings
             .get(*name)
@@ -136,7 +161,7 @@ fn dr_cluster(seen: &Observed, store: &StoreUse) -> Vec<Change> {
     let (Some(known), Ramen::Known { text: Some(text), .. }) = (seen.dr_clusters.known(), &seen.ramen) else {
         return Vec::new();
     };
-    let name = &store.key.cluster;
+    let name = &store.key.dr_cluster().to_owned();
     let apply = || Change::ApplyDRCluster(name.clone(), store.profile.clone());
     // Ramen would complain of one whose entry it does not know.
     let is_told = matches!(ramen::profile(text, &store.profile), Ok(Some(_)));

@@ -8,6 +8,10 @@ use jiff::Timestamp;
 use peering_api::{
     k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time},
     kube::ResourceExt,
+    ocm::{
+        ManifestWork,
+        work::{ManifestWorkSpec, ManifestWorkStatus, Workload},
+    },
     odf::{
         BACKUP_LABEL, BACKUP_RESOURCE, CREATED_BY, CREATED_BY_LABEL, ClientInfo, DRCluster, DRPolicy, FINALIZER,
         MirrorPeer, SPOKE_FINALIZER_SUFFIX,
@@ -17,7 +21,7 @@ use peering_api::{
 use serde_json::json;
 
 use super::*;
-use crate::{ramen::Record, store::Store};
+use crate::{classes::WorkChange, mapping, ramen::Record, store::Store};
 
 /// The hub's objects.
 pub(super) struct Hub {
@@ -26,6 +30,11 @@ pub(super) struct Hub {
     pub(super) clusters: BTreeMap<String, Cluster>,
     pub(super) itself: Option<String>,
     pub(super) clients: BTreeMap<String, ClientInfo>,
+    pub(super) vanished: BTreeSet<String>,
+    pub(super) consumers: BTreeMap<String, String>,
+    pub(super) legacy: Vec<Arc<ManifestWork>>,
+    /// Works of mappings, by cluster.
+    pub(super) mappings: BTreeMap<String, Arc<ManifestWork>>,
     pub(super) ramen: Option<(String, Record)>,
     pub(super) dr_clusters: Foreign<BTreeMap<String, Arc<DRCluster>>>,
     pub(super) dr_policies: Foreign<Vec<Arc<DRPolicy>>>,
@@ -44,6 +53,7 @@ impl Hub {
             let cluster = Cluster {
                 managed: true,
                 agent: Agent::Installed,
+                odf_info: None,
             };
             ((*name).to_owned(), cluster)
         };
@@ -53,6 +63,10 @@ impl Hub {
             clusters: clusters.iter().map(managed).collect(),
             itself: Some("local-cluster".to_owned()),
             clients: BTreeMap::new(),
+            vanished: BTreeSet::new(),
+            consumers: BTreeMap::new(),
+            legacy: Vec::new(),
+            mappings: BTreeMap::new(),
             ramen: Some(("kind: RamenConfig\n".to_owned(), Record::default())),
             dr_clusters: Foreign::Known(BTreeMap::new()),
             dr_policies: Foreign::Known(Vec::new()),
@@ -148,6 +162,10 @@ impl Hub {
             clusters: self.clusters.clone(),
             hub: self.itself.clone(),
             clients: self.clients.clone(),
+            vanished: self.vanished.clone(),
+            consumers: self.consumers.clone(),
+            legacy: self.legacy.clone(),
+            mappings: self.mappings.clone(),
             peerings: self.peerings.clone(),
             stores: self
                 .stores()
@@ -185,6 +203,7 @@ impl Hub {
             }
         }
         self.pass_ramen();
+        self.pass_mappings();
         if self.agents {
             self.play_agents();
         }
@@ -192,9 +211,15 @@ impl Hub {
 
     fn pass_ramen(&mut self) {
         let stores = self.stores().into_iter().map(|(name, store)| {
+            let spec = &self.peerings[&name].spec;
+            let secrets = spec
+                .members
+                .iter()
+                .filter_map(|member| Some((member.cluster.clone(), stated_secret(spec, &member.cluster)?)));
             let seen = StoreSeen {
                 store: Some(store),
                 delivered: true,
+                secrets: secrets.collect(),
             };
             (name, seen)
         });
@@ -210,6 +235,65 @@ impl Hub {
             self.written.push("edit Ramen's configuration".to_owned());
             self.ramen = Some((decision.after.text, decision.after.record));
         }
+    }
+
+    /// The works of mappings; the work agents apply them at once.
+    fn pass_mappings(&mut self) {
+        let peers: Vec<_> = self.peers.values().cloned().collect();
+        for cluster in self.clusters.keys() {
+            let known: Vec<_> = self.mappings.get(cluster).cloned().into_iter().collect();
+            let Some(change) = mapping::decide(cluster, &peers, &self.clients, &known) else {
+                continue;
+            };
+            self.written.push(format!("{change} on {cluster}"));
+            match change {
+                WorkChange::Delete(_) => drop(self.mappings.remove(cluster)),
+                WorkChange::Disown(work) => {
+                    let work = Arc::make_mut(self.mappings.entry(cluster.clone()).or_insert(work));
+                    work.metadata.owner_references = None;
+                }
+                WorkChange::Apply(name, manifests) => {
+                    let spec = ManifestWorkSpec {
+                        workload: Workload { manifests },
+                        ..ManifestWorkSpec::default()
+                    };
+                    let mut work = ManifestWork::new(name, spec);
+                    let mut applied = standing(&[("Applied", "True")]).conditions;
+                    applied.truncate(1);
+                    work.status = Some(ManifestWorkStatus {
+                        conditions: applied,
+                        ..ManifestWorkStatus::default()
+                    });
+                    self.mappings.insert(cluster.clone(), Arc::new(work));
+                }
+            }
+        }
+    }
+
+    /// What a cluster's storage operator reads about its clients.
+    pub(super) fn mapped(&self, cluster: &str) -> serde_json::Value {
+        let work = self.mappings.get(cluster);
+        let manifests = work
+            .map(|work| work.spec.workload.manifests.as_slice())
+            .unwrap_or_default();
+        let map = manifests.iter().find(|manifest| manifest["kind"] == "ConfigMap");
+        map.map_or(serde_json::Value::Null, |map| map["data"].clone())
+    }
+
+    /// A provider tells of a client.
+    pub(super) fn client(&mut self, at: &str, name: &str, id: &str, provider: &str) {
+        let info = json!({"clusterId": format!("id of {at}"), "name": name, "clientId": id, "clientManagedClusterName": at,
+            "providerInfo": {"version": "4.19.2", "deploymentType": "internal", "providerManagedClusterName": provider,
+                "namespacedName": {"Namespace": "openshift-storage", "Name": "sc"},
+                "storageProviderEndpoint": format!("{provider}:50051")}});
+        let key = crate::names::client_key(at, name);
+        self.clients.insert(key, serde_json::from_value(info).unwrap());
+    }
+
+    /// A user pairs two clients, each given as cluster and name.
+    pub(super) fn clients(&mut self, name: &str, clients: [[&str; 2]; 2], manage_s3: bool) {
+        let items = clients.map(|[cluster, name]| json!({"clusterName": cluster, "storageClusterRef": {"name": name}}));
+        self.apply(name, json!({"items": items, "manageS3": manage_s3}));
     }
 
     fn play_agents(&mut self) {
@@ -238,6 +322,12 @@ impl Hub {
                 finalizers.push(FINALIZER.to_owned());
             }
             Change::Release => drop(self.peers.remove(name)),
+            Change::OrphanWork(work) => self.legacy.retain(|known| known.name_any() != work.name_any()),
+            Change::Record(text) => {
+                let peer = Arc::make_mut(self.peers.get_mut(name).unwrap());
+                peer.annotations_mut()
+                    .insert(crate::odf_info::RECORD_ANNOTATION.to_owned(), text);
+            }
             Change::ApplyPeering(name, spec) => {
                 let mut peering = Peering::new(&name, *spec);
                 peering

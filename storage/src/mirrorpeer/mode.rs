@@ -1,4 +1,6 @@
 //! Which kind of storage a `MirrorPeer` pairs. It is not in the object: it follows from what is found.
+use std::collections::BTreeMap;
+
 use peering_api::odf::{ClientInfo, MirrorPeerSpec, PeerRef, ReplicationType};
 use thiserror::Error;
 
@@ -70,6 +72,12 @@ pub fn mode(
         .iter()
         .any(|(item, info)| namespace(item).is_none() || info.as_ref().is_some_and(tickets));
     Ok(if by_ticket { Mode::Client } else { Mode::Converged })
+}
+
+/// The same by what is known of clients; `None` where it cannot be told.
+#[must_use]
+pub fn known(spec: &MirrorPeerSpec, clients: &BTreeMap<String, ClientInfo>) -> Option<Mode> {
+    mode(spec, |item| clients.get(&key(item)).cloned(), |_| Vec::new()).ok()
 }
 
 /// The namespace of a storage cluster; an empty one is none.

@@ -3,12 +3,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use peering_api::{
     kube::ResourceExt,
-    odf::{ClientInfo, MirrorPeer, PeerRef, S3SecretRef, S3StoreProfile},
+    odf::{ClientInfo, MirrorPeer, MirrorPeerSpec, PeerRef, S3SecretRef, S3StoreProfile},
     peering::{Member, PeeringSpec},
 };
 use thiserror::Error;
 
 use super::{
+    client::{self, Provider},
     mode::{self, Mode, ModeError},
     seen::{Observed, Ramen, is_leaving, older},
 };
@@ -18,6 +19,10 @@ use crate::{names, store::Store};
 pub const CONVERGED_PROFILE: &str = "odf-converged";
 /// The profile that makes a bucket and hands its credentials over to the hub.
 pub const S3_PROFILE: &str = "odf-s3";
+/// The profile that hands tickets over.
+pub const CLIENT_PROFILE: &str = "odf-client";
+/// The profile that tells storage operators which replication classes their clients get.
+pub const CLASSES_PROFILE: &str = "odf-client-classes";
 
 /// Why a `MirrorPeer` cannot be served as it is written.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -56,49 +61,105 @@ pub struct StoreKey {
     pub namespace: String,
     /// Its name.
     pub name: String,
+    /// The storage client whose metadata it keeps, where clients are paired.
+    pub client: Option<StoreClient>,
+}
+
+/// A storage client whose metadata a provider keeps.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StoreClient {
+    /// Its cluster.
+    pub cluster: String,
+    /// Its name.
+    pub name: String,
+    /// The clusters of both clients that are paired, sorted.
+    pub pair: [String; 2],
+    /// The Secret with the credentials, as the Go orchestrator named it.
+    pub secret: String,
 }
 
 impl StoreKey {
-    /// The store of an item; `None` where its namespace is not known.
+    /// The store of an item of a `MirrorPeer`; `None` where it is not known where that is.
     #[must_use]
-    pub fn of(item: &PeerRef, clients: &BTreeMap<String, ClientInfo>) -> Option<Self> {
+    pub fn of(spec: &MirrorPeerSpec, item: &PeerRef, clients: &BTreeMap<String, ClientInfo>) -> Option<Self> {
         let known = clients.get(&mode::key(item));
+        if mode::known(spec, clients) == Some(Mode::Client) {
+            return Self::of_client(spec, Provider::of(item, known?)?, item);
+        }
         let told = known.map(|client| client.provider_info.namespaced_name.namespace.as_str());
         let namespace = mode::namespace(item).or(told.filter(|namespace| !namespace.is_empty()))?;
         Some(Self {
             cluster: item.cluster_name.clone(),
             namespace: namespace.to_owned(),
             name: item.storage_cluster_ref.name.clone(),
+            client: None,
+        })
+    }
+
+    fn of_client(spec: &MirrorPeerSpec, provider: Provider, item: &PeerRef) -> Option<Self> {
+        let [first, second] = spec.items.as_slice() else {
+            return None;
+        };
+        let mut pair = [first.cluster_name.clone(), second.cluster_name.clone()];
+        pair.sort_unstable();
+        Some(Self {
+            client: Some(StoreClient {
+                cluster: item.cluster_name.clone(),
+                name: item.storage_cluster_ref.name.clone(),
+                pair,
+                secret: names::client_s3_secret(&provider.cluster, first, second),
+            }),
+            cluster: provider.cluster,
+            namespace: provider.namespace,
+            name: provider.name,
         })
     }
 
     /// The Peering that makes it known to the hub.
     #[must_use]
     pub fn peering(&self) -> String {
-        names::store_peering(&self.cluster, &self.namespace, &self.name)
+        match &self.client {
+            None => names::store_peering(&self.cluster, &self.namespace, &self.name),
+            Some(client) => names::client_store_peering(
+                [&self.cluster, &self.namespace, &self.name],
+                [&client.pair[0], &client.pair[1]],
+            ),
+        }
+    }
+
+    /// The cluster that Ramen protects with it: that of the client, where clients are paired.
+    #[must_use]
+    pub fn dr_cluster(&self) -> &str {
+        self.client.as_ref().map_or(&self.cluster, |client| &client.cluster)
     }
 
     /// Its entry in Ramen's configuration.
     #[must_use]
     pub fn profile(&self) -> String {
-        names::s3_profile(&self.cluster, &self.name)
+        let name = self.client.as_ref().map_or(&self.name, |client| &client.name);
+        names::s3_profile(self.dr_cluster(), name)
     }
 
-    /// The Secret with its credentials, in the namespace of Ramen's hub operator.
+    /// The Secret with its credentials, in the namespace of Ramen's hub operator, unless it is there under another name.
     #[must_use]
     pub fn secret(&self) -> String {
-        names::s3_secret(&self.cluster, &self.namespace, &self.name)
+        match &self.client {
+            None => names::s3_secret(&self.cluster, &self.namespace, &self.name),
+            Some(client) => client.secret.clone(),
+        }
     }
 
-    /// What Ramen is told of it.
+    /// What Ramen is told of it. `secret` holds the credentials.
     #[must_use]
-    pub fn ramen(&self, store: &Store) -> S3StoreProfile {
+    pub fn ramen(&self, store: &Store, secret: &str) -> S3StoreProfile {
         S3StoreProfile {
             s3_profile_name: self.profile(),
             s3_bucket: store.bucket.clone(),
             s3_region: store.region.clone(),
             s3_compatible_endpoint: store.endpoint.clone(),
-            s3_secret_ref: S3SecretRef { name: self.secret() },
+            s3_secret_ref: S3SecretRef {
+                name: secret.to_owned(),
+            },
             ca_certificates: store.ramen_ca(),
         }
     }
@@ -115,9 +176,11 @@ pub struct StoreUse {
     pub spec: Option<PeeringSpec>,
     /// Which entry Ramen uses for the cluster: another one where an older `MirrorPeer` brought it.
     pub profile: String,
+    /// The Secret with the credentials, in the namespace of Ramen's hub operator.
+    pub secret: String,
 }
 
-/// The exchange of Ceph's tokens.
+/// The exchange of Ceph's tokens, of tickets, or of the names of classes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tokens {
     /// Name of the Peering.
@@ -131,10 +194,18 @@ pub struct Tokens {
 pub struct Plan {
     /// Which kind of storage is paired.
     pub mode: Mode,
-    /// The exchange of Ceph's tokens, where there are any.
+    /// The exchange of Ceph's tokens or of tickets, where there are any.
     pub tokens: Option<Tokens>,
     /// The buckets, with `manageS3`.
     pub stores: Vec<StoreUse>,
+    /// The replication classes that storage operators hand on to clients, where a policy asks for any.
+    pub classes: Option<Tokens>,
+    /// The clusters whose agents are needed.
+    pub agents: BTreeSet<String>,
+    /// What has to be cleared up before anything can be set up.
+    pub trouble: Option<String>,
+    /// The clients that each provider's cluster has to be told of: which of its own belongs to which of the other's.
+    pub mapped: BTreeMap<String, (String, String)>,
 }
 
 /// Plans, or tells why that cannot be done. Nothing is taken back because of an error.
@@ -147,15 +218,11 @@ pub fn plan(seen: &Observed) -> Result<Plan, PlanError> {
         |item| clients_of(seen, &item.cluster_name),
     )?;
     if mode == Mode::Client {
-        return Ok(Plan {
-            mode,
-            tokens: None,
-            stores: Vec::new(),
-        });
+        return Ok(client::plan(seen, first, second));
     }
     let key = |item: &PeerRef| {
         let missing = || PlanError::NoNamespace(item.cluster_name.clone(), item.storage_cluster_ref.name.clone());
-        StoreKey::of(item, &seen.clients).ok_or_else(missing)
+        StoreKey::of(spec, item, &seen.clients).ok_or_else(missing)
     };
     let tokens = if mode == Mode::Converged {
         Some(tokens(&seen.peer.name_any(), &key(first)?, &key(second)?))
@@ -167,7 +234,15 @@ pub fn plan(seen: &Observed) -> Result<Plan, PlanError> {
     } else {
         Vec::new()
     };
-    Ok(Plan { mode, tokens, stores })
+    Ok(Plan {
+        mode,
+        tokens,
+        stores,
+        classes: None,
+        agents: spec.items.iter().map(|item| item.cluster_name.clone()).collect(),
+        trouble: None,
+        mapped: BTreeMap::new(),
+    })
 }
 
 fn validate(seen: &Observed) -> Result<(&PeerRef, &PeerRef), PlanError> {
@@ -220,7 +295,7 @@ pub fn protects_same(one: &MirrorPeer, other: &MirrorPeer) -> bool {
     pair(one) == pair(other)
 }
 
-fn parameters(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+pub(super) fn parameters(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     let pairs = pairs
         .iter()
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
@@ -253,9 +328,10 @@ fn tokens(name: &str, first: &StoreKey, second: &StoreKey) -> Tokens {
     }
 }
 
-fn store(seen: &Observed, key: StoreKey) -> StoreUse {
+pub(super) fn store(seen: &Observed, key: StoreKey) -> StoreUse {
     let users = users(seen, &key);
     let peering = key.peering();
+    let secret = secret(seen, &key, &users);
     let spec = match (&seen.ramen, &seen.hub) {
         (Ramen::Known { namespace, .. }, Some(hub)) if *hub != key.cluster => {
             // The bucket that is there stays, in whatever order items are written and whoever came first.
@@ -273,7 +349,7 @@ fn store(seen: &Observed, key: StoreKey) -> StoreUse {
                 parameters: parameters(&[
                     ("namespace", &key.namespace),
                     ("bucket", &bucket),
-                    ("secrets", &by_cluster([(&key, key.secret())])),
+                    ("secrets", &by_cluster([(&key, secret.clone())])),
                     ("hubNamespace", namespace),
                 ]),
                 ..PeeringSpec::default()
@@ -285,19 +361,46 @@ fn store(seen: &Observed, key: StoreKey) -> StoreUse {
         profile: profile(seen, &key),
         key,
         peering,
+        secret,
         spec,
     }
+}
+
+/// The Secret with the credentials of a store: the one that is there stays, else the oldest user names it.
+fn secret(seen: &Observed, key: &StoreKey, users: &[&MirrorPeer]) -> String {
+    let known = seen.peerings.get(&key.peering());
+    let known = known.and_then(|known| stated_secret(&known.spec, &key.cluster));
+    let oldest = users.first().and_then(|user| {
+        let mut keys = user
+            .spec
+            .items
+            .iter()
+            .filter_map(|item| StoreKey::of(&user.spec, item, &seen.clients));
+        keys.find(|known| known.peering() == key.peering())
+    });
+    known.unwrap_or_else(|| oldest.as_ref().unwrap_or(key).secret())
+}
+
+/// The Secret that a store's Peering delivers for a cluster.
+#[must_use]
+pub fn stated_secret(spec: &PeeringSpec, cluster: &str) -> Option<String> {
+    let names = spec.parameters.get("secrets")?;
+    serde_json::from_str::<BTreeMap<String, String>>(names)
+        .ok()?
+        .remove(cluster)
 }
 
 /// The entry that Ramen shall use for the cluster of a store. Ramen knows one per cluster and lets nobody change it: the one
 /// in use stays as long as anybody brings it, and then the oldest `MirrorPeer` names the next.
 fn profile(seen: &Observed, key: &StoreKey) -> String {
-    let brought = live(seen, |item| item.cluster_name == key.cluster);
-    let items = brought.iter().flat_map(|peer| &peer.spec.items);
+    let brought = live(seen, |_, item| item.cluster_name == key.dr_cluster());
+    let items = brought
+        .iter()
+        .flat_map(|peer| peer.spec.items.iter().map(move |item| (peer, item)));
     let brought = items
-        .filter(|item| item.cluster_name == key.cluster)
-        .filter_map(|item| StoreKey::of(item, &seen.clients).map(|key| key.profile()));
-    let known = seen.dr_clusters.known().and_then(|known| known.get(&key.cluster));
+        .filter(|(_, item)| item.cluster_name == key.dr_cluster())
+        .filter_map(|(peer, item)| StoreKey::of(&peer.spec, item, &seen.clients).map(|key| key.profile()));
+    let known = seen.dr_clusters.known().and_then(|known| known.get(key.dr_cluster()));
     let used = known.map(|cluster| cluster.spec.s3_profile_name.as_str());
     let all: Vec<_> = brought.collect();
     let stays = all.iter().find(|profile| Some(profile.as_str()) == used);
@@ -312,10 +415,10 @@ fn legacy_bucket(peer: &MirrorPeer) -> Option<String> {
 }
 
 /// All live `MirrorPeer`s with `manageS3` that fit, the oldest first.
-fn live(seen: &Observed, fits: impl Fn(&PeerRef) -> bool) -> Vec<&MirrorPeer> {
+fn live(seen: &Observed, fits: impl Fn(&MirrorPeer, &PeerRef) -> bool) -> Vec<&MirrorPeer> {
     let all = seen.others.iter().chain([&seen.peer]).map(AsRef::as_ref);
     let mut found: Vec<&MirrorPeer> = all
-        .filter(|peer| !is_leaving(*peer) && peer.spec.manage_s3 && peer.spec.items.iter().any(&fits))
+        .filter(|peer| !is_leaving(*peer) && peer.spec.manage_s3 && peer.spec.items.iter().any(|item| fits(peer, item)))
         .collect();
     found.sort_by_key(|peer| (peer.creation_timestamp().map(|at| at.0), peer.name_any()));
     found
@@ -323,20 +426,28 @@ fn live(seen: &Observed, fits: impl Fn(&PeerRef) -> bool) -> Vec<&MirrorPeer> {
 
 /// The live `MirrorPeer`s that use a store, the oldest first.
 pub(super) fn users<'s>(seen: &'s Observed, key: &StoreKey) -> Vec<&'s MirrorPeer> {
-    live(seen, |item| StoreKey::of(item, &seen.clients).as_ref() == Some(key))
+    let peering = key.peering();
+    live(seen, |peer, item| {
+        StoreKey::of(&peer.spec, item, &seen.clients).is_some_and(|key| key.peering() == peering)
+    })
 }
 
 /// The stores that the items of a `MirrorPeer` stand for, whether it manages S3 or not.
 pub(super) fn stores(seen: &Observed) -> Vec<StoreKey> {
     let items = seen.peer.spec.items.iter();
-    items.filter_map(|item| StoreKey::of(item, &seen.clients)).collect()
+    let spec = &seen.peer.spec;
+    items
+        .filter_map(|item| StoreKey::of(spec, item, &seen.clients))
+        .collect()
 }
 
 /// Names of all Peerings that may be made for a `MirrorPeer`. Where a namespace is missing in an item, it is taken from `clients`.
 #[must_use]
 pub fn peerings(seen: &Observed) -> Vec<String> {
     let tokens = names::token_peering(&seen.peer.name_any());
-    std::iter::once(tokens)
+    [tokens, names::class_peering(&seen.peer.name_any())]
+        .into_iter()
+        .chain(client::peering(&seen.peer.spec, &seen.clients))
         .chain(stores(seen).iter().map(StoreKey::peering))
         .collect()
 }

@@ -25,6 +25,8 @@ pub struct StoreSeen {
     pub store: Option<Store>,
     /// The credentials have arrived in the namespace of Ramen's hub operator.
     pub delivered: bool,
+    /// The Secrets in which they arrive, by cluster.
+    pub secrets: BTreeMap<String, String>,
 }
 
 /// An edit of Ramen's configuration.
@@ -59,13 +61,16 @@ pub fn decide(
         .filter(|peer| !is_leaving(peer.as_ref()) && peer.spec.manage_s3)
         .collect();
     live.sort_by_key(|peer| (peer.creation_timestamp().map(|at| at.0), peer.name_any()));
-    let items = live.iter().flat_map(|peer| &peer.spec.items);
+    let items = live
+        .iter()
+        .flat_map(|peer| peer.spec.items.iter().map(move |item| (peer, item)));
     let (mut wanted, mut keep) = (BTreeMap::new(), used(dr_clusters, record.profiles.keys()));
-    for key in items.filter_map(|item| StoreKey::of(item, clients)) {
+    for key in items.filter_map(|(peer, item)| StoreKey::of(&peer.spec, item, clients)) {
         let seen = stores.get(&key.peering()).cloned().unwrap_or_default();
         keep.insert(key.profile());
         if let (Some(store), true) = (&seen.store, seen.delivered) {
-            wanted.entry(key.profile()).or_insert_with(|| key.ramen(store));
+            let secret = seen.secrets.get(&key.cluster).cloned().unwrap_or_else(|| key.secret());
+            wanted.entry(key.profile()).or_insert_with(|| key.ramen(store, &secret));
         }
     }
     let after = edit(text, record, &wanted, &keep)?;

@@ -8,12 +8,13 @@ use peering_api::{
 };
 
 use super::{
+    client,
     decide::{Change, Decision, is_managed, is_ours},
     plan::{StoreKey, protects_same, stores, users},
     seen::{Foreign, Observed, Ramen, is_leaving},
     status,
 };
-use crate::names;
+use crate::{mapping, names};
 
 /// What is to be written, and what is waited for.
 #[derive(Debug, Default)]
@@ -45,6 +46,12 @@ pub(super) fn decide(seen: &Observed) -> Decision {
     }
     let mut taking = unused_stores(seen);
     peering(seen, &names::token_peering(&seen.peer.name_any()), &mut taking);
+    let classes = classes(seen);
+    if classes.waiting.is_empty() {
+        tickets(seen, &mut taking);
+    }
+    taking.changes.extend(classes.changes);
+    taking.waiting.extend(classes.waiting);
     if taking.waiting.is_empty() {
         return Decision {
             changes: vec![Change::Release],
@@ -58,6 +65,29 @@ pub(super) fn decide(seen: &Observed) -> Decision {
     Decision {
         changes: taking.changes,
         status: told(Deleted::DeletionInProgress, message),
+    }
+}
+
+/// Takes the names of replication classes back from storage operators.
+pub(super) fn classes(seen: &Observed) -> Taking {
+    let mut taking = Taking::default();
+    peering(seen, &names::class_peering(&seen.peer.name_any()), &mut taking);
+    taking
+}
+
+/// Takes back what two providers have of each other, once no other pair of their clients needs it. First they forget which
+/// client belongs to which.
+fn tickets(seen: &Observed, taking: &mut Taking) {
+    let mapped = mapping::remaining(&seen.peer, &seen.others, &seen.clients, &seen.mappings);
+    if !mapped.is_empty() {
+        let clusters = mapped.join(", ");
+        taking
+            .waiting
+            .push(format!("the entry in storage-client-mapping on cluster {clusters}"));
+        return;
+    }
+    if let Some(name) = client::peering(&seen.peer.spec, &seen.clients).filter(|name| !client::shares(seen, name)) {
+        peering(seen, &name, taking);
     }
 }
 
@@ -101,7 +131,7 @@ fn needed(seen: &Observed, key: &StoreKey) -> bool {
         Foreign::Missing => false,
         Foreign::Known(policies) => policies
             .iter()
-            .any(|policy| policy.spec.dr_clusters.contains(&key.cluster)),
+            .any(|policy| policy.spec.dr_clusters.iter().any(|name| name == key.dr_cluster())),
     }
 }
 
@@ -115,16 +145,16 @@ fn store(seen: &Observed, key: &StoreKey, taking: &mut Taking) {
         return;
     }
     match &seen.dr_clusters {
-        Foreign::Pending => taking.waiting.push(format!("DRCluster {}", key.cluster)),
+        Foreign::Pending => taking.waiting.push(format!("DRCluster {}", key.dr_cluster())),
         Foreign::Missing => {}
         Foreign::Known(clusters) => {
-            let known = clusters.get(&key.cluster).filter(|cluster| is_managed(cluster));
+            let known = clusters.get(key.dr_cluster()).filter(|cluster| is_managed(cluster));
             // One that uses another store is somebody else's; it is made anew if this one has to go from under it.
             let uses = |cluster: &&std::sync::Arc<DRCluster>| cluster.spec.s3_profile_name == key.profile();
             if let Some(cluster) = known.filter(uses) {
                 let delete = (!is_leaving(cluster.as_ref())).then(|| Change::DeleteDRCluster(cluster.clone()));
                 taking.changes.extend(delete);
-                taking.waiting.push(format!("DRCluster {}", key.cluster));
+                taking.waiting.push(format!("DRCluster {}", key.dr_cluster()));
                 return;
             }
         }

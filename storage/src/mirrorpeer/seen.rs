@@ -1,8 +1,12 @@
 //! What was seen, at one moment, of everything that concerns one `MirrorPeer`.
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use peering_api::{
     kube::ResourceExt,
+    ocm::ManifestWork,
     odf::{ClientInfo, DRCluster, DRPolicy, MirrorPeer},
     peering::{PeerLink, Peering},
 };
@@ -81,6 +85,8 @@ pub struct Cluster {
     pub managed: bool,
     /// How our agent stands there.
     pub agent: Agent,
+    /// Namespace of its `odf-info`, where the storage operator is, if it has told.
+    pub odf_info: Option<String>,
 }
 
 /// Everything that concerns one `MirrorPeer`.
@@ -94,8 +100,16 @@ pub struct Observed {
     pub clusters: BTreeMap<String, Cluster>,
     /// The hub as a managed cluster of its own.
     pub hub: Option<String>,
-    /// `odf-client-info`, where somebody keeps it.
+    /// What clients there are, and who provides for them, by key of `odf-client-info`.
     pub clients: BTreeMap<String, ClientInfo>,
+    /// Keys of clients that nobody tells of any more: they are known from the `MirrorPeer`s' own record.
+    pub vanished: BTreeSet<String>,
+    /// The `StorageConsumer`s that stand for its clients, by cluster of the provider.
+    pub consumers: BTreeMap<String, String>,
+    /// Works in which the Go orchestrator delivered tickets to its providers.
+    pub legacy: Vec<Arc<ManifestWork>>,
+    /// The works that tell providers which client belongs to which, by cluster.
+    pub mappings: BTreeMap<String, Arc<ManifestWork>>,
     /// The Peerings that are made for it, by name.
     pub peerings: BTreeMap<String, Arc<Peering>>,
     /// Their links.
@@ -120,6 +134,10 @@ impl Observed {
             clusters: BTreeMap::new(),
             hub: None,
             clients: BTreeMap::new(),
+            vanished: BTreeSet::new(),
+            consumers: BTreeMap::new(),
+            legacy: Vec::new(),
+            mappings: BTreeMap::new(),
             peerings: BTreeMap::new(),
             links: Vec::new(),
             stores: BTreeMap::new(),

@@ -5,9 +5,10 @@ use peering_api::{
     kube::ResourceExt,
     odf::{LinkState, MirrorLinks, Phase},
     peering::{
-        PeerLink, Peering, condition,
+        PeerLink, Peering, condition, is_true,
         reasons::{
-            self, Accepted, COMPATIBLE, CONFIGURED, Compatible, Configured, DELETED, Deleted, VALIDATED, Validated,
+            self, Accepted, COMPATIBLE, CONFIGURED, Compatible, Configured, Connected, DELETED, Deleted, Delivered,
+            VALIDATED, Validated,
         },
     },
 };
@@ -18,7 +19,7 @@ use super::{
     plan::{Plan, PlanError, StoreUse},
     seen::{Agent, Foreign, Observed, Ramen},
 };
-use crate::{odf_info, ramen};
+use crate::{mapping, odf_info, ramen};
 
 /// How many links are told.
 const TOLD: usize = 16;
@@ -112,20 +113,66 @@ fn validated(reason: Validated, message: String) -> Verdict {
 
 /// The first thing that stands in the way; `None` if nothing does.
 fn progress(seen: &Observed, plan: &Plan) -> Option<Progress> {
-    if plan.mode == Mode::Client {
-        let message = "storage clients and providers of version 4.19 or newer are not served yet: this version serves StorageClusters up to 4.18 and external ones";
-        return Some((Configured::ConfigurationFailed, message.to_owned()));
+    if let Some(trouble) = &plan.trouble {
+        return Some((Configured::ConfigurationFailed, trouble.clone()));
     }
-    agents(seen, plan)
+    vanished(seen)
+        .or_else(|| legacy(seen))
+        .or_else(|| agents(seen, plan))
         .or_else(|| tokens(seen, plan))
+        .or_else(|| mapping(seen, plan))
         .or_else(|| plan.stores.iter().find_map(|store| bucket(seen, store)))
         .or_else(|| plan.stores.iter().find_map(|store| dr_cluster(seen, store)))
+}
+
+/// What the Go orchestrator had delivered must not be written by two at once.
+fn legacy(seen: &Observed) -> Option<Progress> {
+    let work = seen.legacy.first()?;
+    let message = format!(
+        "what the Go orchestrator has delivered is being taken over: waiting for ManifestWork {} in namespace {} to go",
+        work.name_any(),
+        work.namespace().unwrap_or_default()
+    );
+    Some((Configured::PeeringInProgress, message))
+}
+
+/// A client that was there and is not any more. What was set up for it stays.
+fn vanished(seen: &Observed) -> Option<Progress> {
+    let item = seen
+        .peer
+        .spec
+        .items
+        .iter()
+        .find(|item| seen.vanished.contains(&mode::key(item)))?;
+    let message = format!(
+        "storage client {} of cluster {} is no longer known to any storage cluster: what was set up stays; onboard it again, or delete the MirrorPeer",
+        item.storage_cluster_ref.name, item.cluster_name
+    );
+    Some((Configured::ConfigurationFailed, message))
+}
+
+/// Whether the providers have been told which client belongs to which.
+fn mapping(seen: &Observed, plan: &Plan) -> Option<Progress> {
+    let waiting = plan.mapped.iter().find(|(cluster, (own, other))| {
+        let work = seen.mappings.get(*cluster);
+        !work.is_some_and(|work| mapping::says(work, own, other) && mapping::is_applied(work))
+    });
+    let (cluster, _) = waiting?;
+    let message = format!(
+        "cluster {cluster} is being told which client belongs to which: see ManifestWork {} in namespace {cluster}",
+        mapping::WORK
+    );
+    Some((Configured::PeeringInProgress, message))
 }
 
 fn agents(seen: &Observed, plan: &Plan) -> Option<Progress> {
     // A pair with an external Ceph and buckets of its own has nothing to hand over.
     let needed = plan.tokens.is_some() || !plan.stores.is_empty();
-    seen.clusters.iter().filter(|_| needed).find_map(|(name, cluster)| match cluster.agent {
+    let clusters = seen
+        .clusters
+        .iter()
+        .filter(|(name, _)| needed && plan.agents.contains(*name));
+    clusters.into_iter().find_map(|(name, cluster)| match cluster.agent {
         Agent::OptedOut => {
             let message = format!(
                 "cluster {name} opts out of addons: create ManagedClusterAddOn tokenexchange in namespace {name}, or remove the annotation from the ManagedCluster"
@@ -174,13 +221,38 @@ fn standing(peering: Option<&Peering>, name: &str) -> Option<(bool, String)> {
 fn tokens(seen: &Observed, plan: &Plan) -> Option<Progress> {
     let tokens = plan.tokens.as_ref()?;
     let peering = seen.peerings.get(&tokens.peering).map(AsRef::as_ref);
-    let (failed, message) = standing(peering, &tokens.peering)?;
+    let (mut failed, mut message) = standing(peering, &tokens.peering)?;
+    let accepted = peering.and_then(|peering| peering.status.as_ref());
+    let accepted = accepted.is_some_and(|status| is_true(&status.conditions, reasons::ACCEPTED));
+    if failed && accepted && plan.mode == Mode::Client && !seen.links.is_empty() {
+        // What was delivered and is not taken yet is no failure.
+        let found = impatient(seen, &tokens.peering);
+        failed = found.is_some();
+        message = found.unwrap_or(message);
+    }
     let reason = if failed {
         Configured::PeeringFailed
     } else {
         Configured::PeeringInProgress
     };
     Some((reason, message))
+}
+
+/// The link of tickets for which waiting does not help, as the agent of its destination sees it.
+fn impatient(seen: &Observed, peering: &str) -> Option<String> {
+    let mut links = seen.links.iter().filter(|link| link.spec.peering == peering);
+    links.find_map(|link| {
+        let conditions = &link.status.as_ref()?.conditions;
+        let said = [reasons::DELIVERED, reasons::CONNECTED].map(|type_| condition(conditions, type_));
+        let mut bad = said.into_iter().flatten().filter(|said| said.status == "False");
+        let waits = [Delivered::WaitingForEnvelope.as_str(), Connected::NotSynced.as_str()];
+        let said = bad.find(|said| !waits.contains(&said.reason.as_str()))?;
+        let (from, to) = (&link.spec.from.cluster, &link.spec.to.cluster);
+        Some(format!(
+            "Peering {peering}: {} from {from} to {to}: {}",
+            link.spec.artefact, said.message
+        ))
+    })
 }
 
 fn bucket(seen: &Observed, store: &StoreUse) -> Option<Progress> {
@@ -223,7 +295,7 @@ fn bucket(seen: &Observed, store: &StoreUse) -> Option<Progress> {
         Some(Err(error)) => return failed(format!("cluster {cluster}: {error}")),
         Some(Ok(known)) => known,
     };
-    let wanted = [(store.key.profile(), store.key.ramen(known))].into();
+    let wanted = [(store.key.profile(), store.key.ramen(known, &store.secret))].into();
     match ramen::edit(text, record, &wanted, &record.profiles.keys().cloned().collect()) {
         Ok(None) => None,
         Ok(Some(_)) => waiting(format!(
@@ -236,7 +308,7 @@ fn bucket(seen: &Observed, store: &StoreUse) -> Option<Progress> {
 
 fn dr_cluster(seen: &Observed, store: &StoreUse) -> Option<Progress> {
     let waiting = |message: String| Some((Configured::DRClusterConfigurationInProgress, message));
-    let (name, profile) = (&store.key.cluster, &store.profile);
+    let (name, profile) = (store.key.dr_cluster(), &store.profile);
     let clusters = match &seen.dr_clusters {
         Foreign::Pending => return waiting("it is not known yet which DRClusters there are".to_owned()),
         Foreign::Missing => {

@@ -7,6 +7,7 @@ pub mod fleet;
 pub mod kinds;
 pub mod objects;
 pub mod odf;
+pub mod odf_client;
 pub mod rook;
 pub mod s3;
 pub mod scenario;

@@ -121,7 +121,8 @@ impl TlsServer {
         Self::serving(ca, move |acceptor, stream| forward(acceptor, stream, server)).await
     }
 
-    async fn serving<F, Fut>(ca: &Ca, answer: F) -> Result<Self>
+    /// Starts one whose connections are answered by `answer`.
+    pub async fn serving<F, Fut>(ca: &Ca, answer: F) -> Result<Self>
     where
         F: Fn(TlsAcceptor, TcpStream) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,

@@ -15,6 +15,8 @@ mod hub;
 mod identity;
 mod mirrorpeer;
 mod mirrorpeer_classes;
+mod mirrorpeer_client;
+mod mirrorpeer_optional;
 mod mirrorpeer_restore;
 mod mirrorpeer_upgrade;
 mod openshift_ca;

@@ -19,10 +19,10 @@ pub struct Receiver<'a> {
     pub key: PublicKey,
 }
 
-/// The recipients to whom something can be sealed.
+/// The recipients to whom something can be sealed, and who need it.
 pub fn receivers(recipients: &[Recipient]) -> Vec<Receiver<'_>> {
     let receiver = |recipient: &'_ Recipient| PublicKey::from_base64(recipient.public_key.as_deref()?).ok();
-    let known = recipients.iter();
+    let known = recipients.iter().filter(|recipient| !recipient.used);
     known
         .filter_map(|recipient| {
             let key = receiver(recipient)?;

@@ -24,6 +24,7 @@ fn recipient(link: &str, key: Option<u8>) -> Recipient {
         cluster: format!("cluster-{link}"),
         certificate_request: None,
         public_key: key.map(|seed| pair(seed).public().to_base64()),
+        used: false,
     }
 }
 

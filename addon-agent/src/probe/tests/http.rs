@@ -205,3 +205,69 @@ async fn no_way_to_the_metadata_service() {
         assert_failure(probe(&http, TIMEOUT).await, Reason::Invalid, &["which is never probed"]);
     }
 }
+
+fn asked(server: &Server, pem: &str) -> Asked {
+    Asked {
+        method: Method::POST,
+        url: Url::parse(&format!("https://{}/tickets?x=y", server.address)).unwrap(),
+        bundle: pem.as_bytes().to_vec().into(),
+        token: Some(b"token-of-the-account".to_vec().into()),
+        loopback: Loopback::Allow,
+    }
+}
+
+#[tokio::test]
+async fn what_is_asked_for_comes_back_and_is_shown_nowhere() {
+    let ca = Ca::new("ca");
+    let server = Server::https(ca.server().config(), |_| reply(200, CANARY)).await;
+    let asked = asked(&server, &ca.pem());
+    let body = super::ask(&asked, TIMEOUT).await.unwrap();
+    assert_eq!(body.expose(), CANARY.as_bytes());
+    let request = server.requests.lock().unwrap().remove(0);
+    assert!(request.starts_with("POST /tickets?x=y HTTP/1.1\r\n"), "{request}");
+    assert!(
+        request.contains("authorization: Bearer token-of-the-account\r\n"),
+        "{request}"
+    );
+    let shown = format!("{asked:?} {body:?}");
+    assert!(!shown.contains(CANARY) && !shown.contains("token-of"), "{shown}");
+}
+
+#[tokio::test]
+async fn what_is_asked_for_needs_trust_and_a_good_answer() {
+    let (ca, other) = (Ca::new("ca"), Ca::new("other"));
+    for (status, reason, part) in [
+        (401, Reason::Unauthorized, "grant the ServiceAccount"),
+        (403, Reason::Unauthorized, "saw 403"),
+        (302, Reason::Unhealthy, "saw 302"),
+        (500, Reason::Unhealthy, "see the log"),
+    ] {
+        let server = Server::https(ca.server().config(), move |_| reply(status, CANARY)).await;
+        assert_failure(super::ask(&asked(&server, &ca.pem()), TIMEOUT).await, reason, &[part]);
+    }
+    let empty = Server::https(ca.server().config(), |_| reply(200, "")).await;
+    assert_failure(
+        super::ask(&asked(&empty, &ca.pem()), TIMEOUT).await,
+        Reason::Unhealthy,
+        &["an empty one"],
+    );
+    let long = Server::https(ca.server().config(), |_| reply(200, &CANARY.repeat(8192))).await;
+    assert_failure(
+        super::ask(&asked(&long, &ca.pem()), TIMEOUT).await,
+        Reason::Unhealthy,
+        &["more than 64 KiB"],
+    );
+    let server = Server::https(ca.server().config(), |_| reply(200, CANARY)).await;
+    assert_failure(
+        super::ask(&asked(&server, &other.pem()), TIMEOUT).await,
+        Reason::CAMismatch,
+        &["does not trust"],
+    );
+    let mut plain = asked(&server, &ca.pem());
+    plain.url = Url::parse(&format!("http://{}/", server.address)).unwrap();
+    assert_failure(super::ask(&plain, TIMEOUT).await, Reason::Invalid, &["use https"]);
+    assert!(
+        server.requests.lock().unwrap().is_empty(),
+        "the token goes nowhere without trust"
+    );
+}

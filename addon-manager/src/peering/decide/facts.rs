@@ -52,6 +52,7 @@ fn links(seen: &Observed) -> BTreeMap<String, LinkFacts> {
         let targets = [&link.spec.target.object].into_iter().chain(&link.spec.previous);
         let facts = LinkFacts {
             certificate_request: status.certificate_request,
+            used: status.used.is_some(),
             // Only an export that has fallen behind its destinations is told, as after a restored backup of the hub.
             applied_revision: status.applied_revision.filter(|applied| Some(*applied) > published),
             carrier: Some(link.spec.carrier.clone()),

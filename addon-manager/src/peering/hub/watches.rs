@@ -60,6 +60,7 @@ impl Concerned {
     fn cluster(&self, name: String) {
         self.add(|hub| hub.peerings_of_cluster(&name));
         self.queues.storage.add(Key::Cluster(name.clone()));
+        self.queues.storage.add(Key::Info);
         self.queues.members.add(name);
     }
 

@@ -16,7 +16,7 @@ use std::{error::Error, fmt};
 pub use self::{
     export::SourceReady,
     link::{Connected, Delivered, Fresh, LinkReady, Trusted, Wired, Withdrawn},
-    member::MemberReady,
+    member::{MemberReady, MemberReported},
     mirror_peer::{Compatible, Configured, Deleted, Validated},
     peering::{Accepted, Degraded, PeeringReady, ProfileAccepted},
 };
@@ -42,6 +42,9 @@ pub const FRESH: &str = "Fresh";
 pub const CONNECTED: &str = "Connected";
 /// Condition of a link that goes away: the agent has removed what the link had written.
 pub const WITHDRAWN: &str = "Withdrawn";
+
+/// Condition of a member: its status shows what it is asked for.
+pub const REPORTED: &str = "Reported";
 
 /// Condition of a `MirrorPeer`: it can be served as it is written.
 pub const VALIDATED: &str = "Validated";
@@ -99,6 +102,7 @@ pub const CATALOGUE: &[Catalogue] = &[
     LinkReady::CATALOGUE,
     Withdrawn::CATALOGUE,
     MemberReady::CATALOGUE,
+    MemberReported::CATALOGUE,
     Validated::CATALOGUE,
     Configured::CATALOGUE,
     Compatible::CATALOGUE,

@@ -267,3 +267,47 @@ fn an_expression_that_fails_on_the_token_keeps_the_last_good_content() {
     );
     assert_eq!(run.decision.status.envelopes, export.status.unwrap().envelopes);
 }
+
+#[test]
+fn what_has_been_used_is_issued_no_more_and_leaves_the_hub() {
+    let mut export = published();
+    export.spec.recipients[0].used = true;
+    let run = run(&export, "v", minutes(1), never);
+    let links: Vec<_> = run
+        .decision
+        .status
+        .envelopes
+        .iter()
+        .map(|envelope| envelope.link.as_str())
+        .collect();
+    assert_eq!(links, ["other"], "the other one still needs it");
+
+    export.spec.recipients[1].used = true;
+    let keys = pair(1);
+    let pass = Pass::new(&export, &keys, minutes(2));
+    assert!(pass.is_used_up());
+    let status = pass.used_up().status;
+    assert!(status.envelopes.is_empty() && status.expires_at.is_none() && status.renew_after.is_none());
+    let before = export.status.clone().unwrap();
+    assert_eq!(status.revision, before.revision, "it never goes back");
+    assert_eq!(
+        (
+            status.conditions[0].status.as_str(),
+            status.conditions[0].reason.as_str()
+        ),
+        ("True", "Published")
+    );
+    export.status = Some(status.clone());
+    assert_eq!(
+        Pass::new(&export, &keys, minutes(3)).used_up().status,
+        status,
+        "nothing is written"
+    );
+
+    // The target is made anew: it needs another one.
+    export.spec.recipients[0].used = false;
+    let again = super::tokens::run(&export, "v", minutes(4), token("two", minutes(4)));
+    assert!(again.asked);
+    assert_eq!(again.decision.status.envelopes.len(), 1);
+    assert!(again.decision.status.revision > before.revision);
+}
