@@ -90,7 +90,7 @@ impl Floor {
         match &mut body {
             // Versions were those of other objects.
             Some(Value::Array(operations)) => {
-                operations.retain(|operation| operation["path"] != "/metadata/resourceVersion")
+                operations.retain(|operation| operation["path"] != "/metadata/resourceVersion");
             }
             Some(object) => {
                 if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {

@@ -55,6 +55,7 @@ pub enum Side {
 
 impl Side {
     /// The name of its addon, which is that of its user too.
+    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Rust => "bench-rust",
@@ -77,7 +78,7 @@ async fn main() -> Result<()> {
         return Ok(());
     }
     // `FRAMEWORK_CLUSTERS`: how many clusters there are, in rising order. `FRAMEWORK_GO=0` leaves the Go framework out.
-    let sizes: Numbers = setting("FRAMEWORK_CLUSTERS", Numbers(vec![1000, 3000]))?;
+    let counts: Numbers = setting("FRAMEWORK_CLUSTERS", Numbers(vec![1000, 3000]))?;
     let go = setting("FRAMEWORK_GO", 1)? != 0;
     process::log(process::LogFormat::Text);
     let machine = machine::describe("make bench-framework", "FRAMEWORK_")?;
@@ -97,7 +98,7 @@ async fn main() -> Result<()> {
         ..Options::default()
     })
     .await?;
-    let measured = measure(&env, &sizes.0, &sides, go).await;
+    let measured = measure(&env, &counts.0, &sides, go).await;
     let logs = sides.iter().map(|side| files::tail(&env.hub().log(side.name()), 20));
     let logs: Vec<_> = logs.collect();
     env.stop().await?;
@@ -117,9 +118,9 @@ impl std::str::FromStr for Numbers {
     }
 }
 
-async fn measure(env: &Env, sizes: &[u32], sides: &[Side], go: Option<PathBuf>) -> Result<Vec<Report>> {
+async fn measure(env: &Env, counts: &[u32], sides: &[Side], go: Option<PathBuf>) -> Result<Vec<Report>> {
     ensure!(
-        sizes.is_sorted() && sizes.first() > Some(&0),
+        counts.is_sorted() && counts.first() > Some(&0),
         "FRAMEWORK_CLUSTERS must rise"
     );
     let readers: Vec<_> = sides.iter().map(|side| side.name()).collect();
@@ -127,7 +128,7 @@ async fn measure(env: &Env, sizes: &[u32], sides: &[Side], go: Option<PathBuf>) 
     let mut site = Site::start(env).await?;
     let mut audit = Audit::new(log, &[Side::Rust.name(), users::DRIVER]);
     let mut reports = Vec::new();
-    for clusters in sizes {
+    for clusters in counts {
         site.grow(*clusters).await?;
         let mut report = Report::new(*clusters);
         for side in sides {
