@@ -32,7 +32,7 @@ KUBECTL ?= kubectl
 DEFAULT_IMG := quay.io/multicluster-orchestrator/multicluster-orchestrator:latest
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-unit test-crash lint fmt generate manifests controlplane crds s3server demo demo-storage demo-status demo-down bench bench-exchange bench-storage clean
+.PHONY: help build test test-unit test-crash lint fmt generate manifests controlplane crds s3server demo demo-storage demo-status demo-down bench bench-exchange bench-storage bench-framework clean
 .PHONY: docker-build docker-push bundle bundle-build bundle-push bundle-validate chart-validate catalog-build catalog-push
 .PHONY: install uninstall deploy undeploy run minikube-up minikube-deploy minikube-demo minikube-down release-check book e2e
 
@@ -172,6 +172,10 @@ bench-exchange: bench ## `bench`, then a fleet of a thousand links on one hub, t
 bench-storage: controlplane ## A hundred MirrorPeers on one hub: writes, time and memory of the manager.
 	$(CARGO) build --workspace --bins --release --locked
 	$(CARGO) bench --locked -p scenarios --bench storage
+
+bench-framework: controlplane ## An addon on 1000 and 3000 clusters, by our framework, by the Go framework and by a bare loop.
+	@hack/tools.sh bench-framework >/dev/null
+	$(CARGO) bench --locked -p scenarios --bench framework
 
 clean: ## Remove build output (the control planes' binaries stay in the cache).
 	$(CARGO) clean

@@ -25,6 +25,7 @@ where() {
     operator-verify) echo "olm/api - github.com/operator-framework/api/cmd/operator-verify" ;;
     olm | catalog | copy-content) echo "olm/lifecycle $containers $olm/cmd/$1" ;;
     cpb) echo "olm/lifecycle $containers $olm/util/cpb" ;;
+    bench-framework) echo "bench-framework - ." ;;
     versitygw) echo "s3server - github.com/versity/versitygw/cmd/versitygw" ;;
     helm) echo "helm - helm.sh/helm/v3/cmd/helm" ;;
     kubelet | kube-proxy | kube-scheduler) echo "e2e/node - k8s.io/kubernetes/cmd/$1" ;;
@@ -37,7 +38,8 @@ where() {
 build() {
   local name=$1 module tags package directory flags="-s -w" start=$SECONDS
   read -r module tags package < <(where "$name")
-  directory=$cache/$(basename "$module")-$(cat "$hack/$module/go.mod" "$hack/$module/go.sum" | sha256sum | cut -c1-16)
+  # A program of our own changes with its sources, which stand beside go.mod and in directories that it embeds.
+  directory=$cache/$(basename "$module")-$(cd "$hack/$module" && find . -type f | LC_ALL=C sort | xargs cat | sha256sum | cut -c1-16)
   mkdir -p "$directory"
   exec 9>"$directory/.lock"
   flock 9

@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
+use serde_json::json;
 
 use crate::{
     access::{self, Access},
@@ -44,19 +45,28 @@ const API_SERVER: &str = "kube-apiserver";
 /// Names of the audit log and its policy in a cluster's directory.
 const AUDIT_LOG: &str = "audit.log";
 const AUDIT_POLICY: &str = "audit-policy.yaml";
-/// What stands in an audit log: writes with their answers, without events and Leases.
-const AUDITED: &str = r#"
-apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived]
-omitManagedFields: true
-rules:
-- level: None
-  resources: [{group: "", resources: [events]}, {group: events.k8s.io}, {group: coordination.k8s.io}, {group: authorization.k8s.io}]
-- level: None
-  verbs: [get, list, watch]
-- level: RequestResponse
-"#;
+/// A user that there is not.
+const NOBODY: &str = "nobody";
+/// MiB after which an audit log begins anew: more than any test or benchmark writes, as who reads it follows one file.
+const AUDIT_SIZE: u32 = 8192;
+/// What stands in an audit log: writes with their answers, without events and Leases, and the reads of some users.
+fn audited(readers: &[&str]) -> String {
+    let policy = json!({
+        "apiVersion": "audit.k8s.io/v1", "kind": "Policy",
+        "omitStages": ["RequestReceived"], "omitManagedFields": true,
+        "rules": [
+            {"level": "None", "resources": [
+                {"group": "", "resources": ["events"]}, {"group": "events.k8s.io"},
+                {"group": "coordination.k8s.io"}, {"group": "authorization.k8s.io"},
+            ]},
+            // An empty list of users would mean everybody.
+            {"level": "Metadata", "users": if readers.is_empty() { &[NOBODY] } else { readers }, "verbs": ["get", "list", "watch"]},
+            {"level": "None", "verbs": ["get", "list", "watch"]},
+            {"level": "RequestResponse"},
+        ],
+    });
+    format!("{policy:#}")
+}
 
 /// How long an API server may take to get ready. It takes about three seconds when it is alone.
 const READY: Duration = Duration::from_secs(90);
@@ -204,7 +214,12 @@ impl Cluster {
     /// Starts the API server again with an audit log of all writes, in which answers stand too. Gives its path: a line of JSON for
     /// each write, of kind `audit.k8s.io/v1` `Event`.
     pub async fn start_audit(&self) -> Result<PathBuf> {
-        files::write_private(&self.directory.join(AUDIT_POLICY), AUDITED.as_bytes())?;
+        self.start_audit_with_reads_of(&[]).await
+    }
+
+    /// As [`Cluster::start_audit`], also of what these users read, without the answers.
+    pub async fn start_audit_with_reads_of(&self, readers: &[&str]) -> Result<PathBuf> {
+        files::write_private(&self.directory.join(AUDIT_POLICY), audited(readers).as_bytes())?;
         self.audited.store(true, Ordering::SeqCst);
         self.stop_api_server().await?;
         self.start_api_server().await?;
@@ -328,6 +343,7 @@ impl Cluster {
             args.extend([
                 format!("--audit-policy-file={}", path(AUDIT_POLICY)),
                 format!("--audit-log-path={}", path(AUDIT_LOG)),
+                format!("--audit-log-maxsize={AUDIT_SIZE}"),
             ]);
         }
         args
