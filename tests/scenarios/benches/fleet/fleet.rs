@@ -6,7 +6,6 @@ use std::{
 
 use addon_framework::runtime::{Clients, Watch, watch, write};
 use anyhow::{Result, anyhow};
-use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, runtime::watcher};
 use peering_api::{
@@ -14,7 +13,7 @@ use peering_api::{
     ocm::{ManagedCluster, ManagedClusterAddOn},
     peering::{Peering, condition, reasons},
 };
-use scenarios::bench::agents::Agents;
+use scenarios::bench::{agents::Agents, each};
 use serde_json::json;
 use testenv::Env;
 use tokio_util::{
@@ -41,8 +40,6 @@ spec:
 const ARTEFACT: &str = "token";
 /// Field manager of what the fleet applies.
 const MANAGER: &str = "fleet";
-/// How many requests are made at once.
-const CONCURRENCY: usize = 16;
 /// Every tenth source changes.
 const PART: usize = 10;
 /// How long anything may take.
@@ -266,13 +263,4 @@ fn peering(mesh: u32) -> String {
 /// Name of a cluster.
 fn cluster(mesh: u32, index: u32) -> String {
     format!("{}-{index:03}", peering(mesh))
-}
-
-/// Makes a request for each of some things.
-async fn each<'t, T, F>(things: &'t [T], request: impl Fn(&'t T) -> F) -> Result<()>
-where
-    F: Future<Output = Result<(), kube::Error>>,
-{
-    let requests = stream::iter(things.iter().map(request)).buffer_unordered(CONCURRENCY);
-    Ok(requests.try_collect().await?)
 }

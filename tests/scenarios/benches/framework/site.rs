@@ -6,7 +6,7 @@ use std::{
 
 use addon_framework::runtime::{Watch, watch_with, write};
 use anyhow::{Context, Result, bail};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
@@ -16,6 +16,7 @@ use kube::{
     runtime::watcher,
 };
 use peering_api::ocm::{ManagedCluster, names::ADDON_NAME_LABEL};
+use scenarios::bench::each;
 use serde_json::{Value, json};
 use testenv::Env;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -339,13 +340,4 @@ async fn applies(client: Client, work: &DynamicObject) -> Result<()> {
     api.patch_status(&work.name_any(), &PatchParams::default(), &Patch::Merge(status))
         .await?;
     Ok(())
-}
-
-/// Makes a request for each of some things.
-async fn each<'t, T, F>(things: &'t [T], request: impl Fn(&'t T) -> F) -> Result<()>
-where
-    F: Future<Output = Result<(), kube::Error>>,
-{
-    let requests = stream::iter(things.iter().map(request)).buffer_unordered(CONCURRENCY);
-    Ok(requests.try_collect().await?)
 }

@@ -6,7 +6,6 @@ use std::{
 
 use addon_framework::runtime::{Clients, Watch, watch, write};
 use anyhow::{Result, anyhow};
-use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::{
     Api,
@@ -17,7 +16,11 @@ use peering_api::{
     ocm::ManagedCluster,
     odf::{MirrorPeer, Phase, RAMEN_CONFIG_KEY, RAMEN_CONFIG_MAP},
 };
-use scenarios::{objects::config_map, scenario::put, scenario::repository};
+use scenarios::{
+    bench::each,
+    objects::config_map,
+    scenario::{put, repository},
+};
 use serde_json::json;
 use testenv::Env;
 use tokio_util::{
@@ -37,8 +40,6 @@ const CONFIG: &str = "apiVersion: ramendr.openshift.io/v1alpha1\nkind: RamenConf
 const HUB: &str = "local-cluster";
 /// Field manager of what is applied here.
 const MANAGER: &str = "administrator";
-/// How many requests are made at once.
-const CONCURRENCY: usize = 16;
 /// How long anything may take.
 const DEADLINE: Duration = Duration::from_mins(10);
 /// The time between two looks at what a watch has brought.
@@ -187,13 +188,4 @@ impl<'a> Site<'a> {
         }
         Ok(())
     }
-}
-
-/// Makes a request for each of some things.
-async fn each<'t, T, F>(things: &'t [T], request: impl Fn(&'t T) -> F) -> Result<()>
-where
-    F: Future<Output = Result<(), kube::Error>>,
-{
-    let requests = stream::iter(things.iter().map(request)).buffer_unordered(CONCURRENCY);
-    Ok(requests.try_collect().await?)
 }
