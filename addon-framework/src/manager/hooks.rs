@@ -9,11 +9,7 @@ use tracing::{info, warn};
 use super::{Error, Key, Observed, Shared};
 use crate::{
     hooks::{self, Progress},
-    runtime::{
-        Outcome,
-        conditions::{self, Wanted},
-        write,
-    },
+    runtime::{Outcome, conditions::Wanted, write},
     work::{self, Part},
 };
 
@@ -60,22 +56,24 @@ pub(super) async fn run(
     }
     if !waiting.is_empty() {
         let message = waiting.join("; ");
-        tell(
-            shared,
-            key,
-            observed,
-            Wanted::new(COMPLETED, false, "HookManifestIsNotCompleted", message),
-        )
-        .await?;
+        shared
+            .tell(
+                MANAGER,
+                key,
+                observed,
+                Wanted::new(COMPLETED, false, "HookManifestIsNotCompleted", message),
+            )
+            .await?;
     } else if done.is_some() {
         let message = "all hooks have completed";
-        tell(
-            shared,
-            key,
-            observed,
-            Wanted::new(COMPLETED, true, "HookManifestIsCompleted", message),
-        )
-        .await?;
+        shared
+            .tell(
+                MANAGER,
+                key,
+                observed,
+                Wanted::new(COMPLETED, true, "HookManifestIsCompleted", message),
+            )
+            .await?;
     }
     if let Some(part) = done {
         info!(
@@ -128,20 +126,4 @@ async fn step(
         write::delete(&api, &**there).await.map_err(Error::request(action))?;
     }
     Ok(progress)
-}
-
-async fn tell(shared: &Shared, key: &Key, observed: &Observed, wanted: Wanted) -> Result<(), Error> {
-    let object = &observed.object;
-    let existing = object
-        .status
-        .as_ref()
-        .map(|status| status.conditions.as_slice())
-        .unwrap_or_default();
-    let wanted = [wanted.at(object.metadata.generation)];
-    let action = format!(
-        "write condition {COMPLETED} of ManagedClusterAddOn {}/{}",
-        key.cluster, key.addon
-    );
-    let written = conditions::apply(&shared.addon_api(&key.cluster), object, MANAGER, existing, &wanted).await;
-    written.map(drop).map_err(Error::request(action))
 }

@@ -37,7 +37,11 @@ use crate::{
     addon::{Addon, AddonError, Options},
     config::{self, Resolution},
     rbac,
-    runtime::{Clients, Outcome, Queue, RunOptions, WatchState, run, write},
+    runtime::{
+        Clients, Outcome, Queue, RunOptions, WatchState,
+        conditions::{self, Wanted},
+        run, write,
+    },
     work::{self, Part, WorkError},
 };
 
@@ -428,6 +432,23 @@ impl Shared {
             .await
             .map(drop)
             .map_err(Error::request(action))
+    }
+
+    /// Writes one condition of an addon on a cluster, under a field manager of its own.
+    async fn tell(&self, manager: &str, key: &Key, observed: &Observed, wanted: Wanted) -> Result<(), Error> {
+        let object = &observed.object;
+        let existing = object
+            .status
+            .as_ref()
+            .map(|status| status.conditions.as_slice())
+            .unwrap_or_default();
+        let action = format!(
+            "write condition {} of ManagedClusterAddOn {}/{}",
+            wanted.type_, key.cluster, key.addon
+        );
+        let wanted = [wanted.at(object.metadata.generation)];
+        let written = conditions::apply(&self.addon_api(&key.cluster), object, manager, existing, &wanted).await;
+        written.map(drop).map_err(Error::request(action))
     }
 
     fn wait_for_change(&self, key: Key, request: String) {

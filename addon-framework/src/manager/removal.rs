@@ -68,13 +68,14 @@ pub(super) async fn reconcile(shared: Arc<Shared>, key: Key) -> Result<Outcome, 
             // Another finalizer may keep the object: it must not go on saying that it waits for us.
             let status = object.status.as_ref();
             if status.is_some_and(|status| conditions::find(&status.conditions, REMOVABLE).is_some()) {
-                tell(
-                    &shared,
-                    &key,
-                    &observed,
-                    Wanted::new(REMOVABLE, true, "CleanedUp", "nothing is left to clean up"),
-                )
-                .await?;
+                shared
+                    .tell(
+                        MANAGER,
+                        &key,
+                        &observed,
+                        Wanted::new(REMOVABLE, true, "CleanedUp", "nothing is left to clean up"),
+                    )
+                    .await?;
             }
             set(&shared, &key, &observed, &finalizer, false).await?;
             Ok(Outcome::Done)
@@ -86,13 +87,14 @@ pub(super) async fn reconcile(shared: Arc<Shared>, key: Key) -> Result<Outcome, 
                 message,
                 "addon not removed yet"
             );
-            tell(
-                &shared,
-                &key,
-                &observed,
-                Wanted::new(REMOVABLE, false, "Waiting", message),
-            )
-            .await?;
+            shared
+                .tell(
+                    MANAGER,
+                    &key,
+                    &observed,
+                    Wanted::new(REMOVABLE, false, "Waiting", message),
+                )
+                .await?;
             Ok(Outcome::RequeueAfter(ASK_AGAIN))
         }
         Err(error) => {
@@ -100,13 +102,14 @@ pub(super) async fn reconcile(shared: Arc<Shared>, key: Key) -> Result<Outcome, 
                 "cannot clean up before the removal, trying again: {}",
                 error_chain(&error)
             );
-            tell(
-                &shared,
-                &key,
-                &observed,
-                Wanted::new(REMOVABLE, false, "CleanupFailed", message),
-            )
-            .await?;
+            shared
+                .tell(
+                    MANAGER,
+                    &key,
+                    &observed,
+                    Wanted::new(REMOVABLE, false, "CleanupFailed", message),
+                )
+                .await?;
             Err(error.into())
         }
     }
@@ -148,20 +151,4 @@ async fn release(shared: &Shared, key: &Key, observed: &Observed) -> Result<bool
 
 async fn set(shared: &Shared, key: &Key, observed: &Observed, finalizer: &str, present: bool) -> Result<(), Error> {
     shared.set_finalizer(key, &observed.object, finalizer, present).await
-}
-
-async fn tell(shared: &Shared, key: &Key, observed: &Observed, wanted: Wanted) -> Result<(), Error> {
-    let object = &observed.object;
-    let existing = object
-        .status
-        .as_ref()
-        .map(|status| status.conditions.as_slice())
-        .unwrap_or_default();
-    let wanted = [wanted.at(object.metadata.generation)];
-    let action = format!(
-        "write condition {REMOVABLE} of ManagedClusterAddOn {}/{}",
-        key.cluster, key.addon
-    );
-    let written = conditions::apply(&shared.addon_api(&key.cluster), object, MANAGER, existing, &wanted).await;
-    written.map(drop).map_err(Error::request(action))
 }
