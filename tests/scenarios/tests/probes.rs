@@ -131,7 +131,9 @@ async fn an_endpoint_has_to_serve_what_was_delivered() -> Result<()> {
     for part in ["cluster2 -> cluster1: tls of 127.0.0.1:", "expected", "seen", " since "] {
         ensure!(message.contains(part), "no {part:?} in {message}");
     }
-    // Runs that say the same write nothing.
+    // Runs that say the same write nothing; the manager's own answer to the first one comes before.
+    s.await_link(ARTEFACT, Side::West, "Ready", "False", "CAMismatch")
+        .await?;
     let agent = s.world.agent("cluster2").await?;
     let before = s.link(ARTEFACT, Side::West).await?;
     let runs = || metric(&agent, "probe_runs_total", "CAMismatch");
