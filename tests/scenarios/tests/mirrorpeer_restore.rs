@@ -25,7 +25,7 @@ use crate::mirrorpeer::{BOTH, RAMEN, Site};
 
 const NAME: &str = "mirror-restore";
 /// How long each thing may take once the hub is back: Open Cluster Management's agents wait up to a minute between their tries.
-const CATCH_UP: Duration = Duration::from_mins(3);
+const CATCH_UP: Duration = Duration::from_mins(6);
 
 /// What must not be touched on the clusters: uids and generations.
 async fn standing(site: &Site, bucket: &str) -> Result<Vec<(Option<String>, Option<i64>)>> {

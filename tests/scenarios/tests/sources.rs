@@ -353,7 +353,7 @@ async fn a_token_is_renewed_long_before_it_expires() -> Result<()> {
     peer(&s, &json!({})).await?;
     let first = await_value(&s, "token", "there", |token| !token.is_empty()).await?;
     let old = first.get("token")?.to_owned();
-    let (api, deadline) = (s.on::<Secret>(Side::West), SOON * 3);
+    let (api, deadline) = (s.on::<Secret>(Side::West), SOON * 2);
     let renewed = s.world.env.until("another token", deadline, || async {
         let data = api.get(RECEIVED).await?.data.map(Received);
         Ok(data.filter(|data| data.text("token").is_some_and(|token| token != old)))
