@@ -361,7 +361,8 @@ async fn at_rest_and_at_a_restart_nothing_is_written() -> Result<()> {
         all.insert("Ramen's configuration".to_owned(), map.resource_version());
         Ok::<_, anyhow::Error>(all)
     };
-    let before = versions().await?;
+    // What the MirrorPeer waits for is ready a moment before all is told of it.
+    let before = s.quiet("what the manager has written", versions).await?;
     ensure!(before.len() == 7, "{before:?}");
     let manager = s.world.manager().await?;
     manager.kill();
