@@ -170,6 +170,16 @@ fn target(to: Side, pool: &str) -> String {
     format!("peer-{}-cluster-peer-token-{pool}", to.other().cluster())
 }
 
+/// The versions of the links and exports of both sides.
+async fn told(s: &Scenario) -> Result<Vec<Option<String>>> {
+    let mut versions = Vec::new();
+    for side in BOTH {
+        versions.push(s.link(TOKEN, side).await?.resource_version());
+        versions.push(s.export(TOKEN, side).await?.resource_version());
+    }
+    Ok(versions)
+}
+
 fn secret_names(object: &DynamicObject) -> Value {
     object.data["spec"]["mirroring"]["peers"]["secretNames"].clone()
 }
@@ -207,8 +217,13 @@ async fn two_pools_learn_of_each_other_and_withdrawal_takes_back_exactly_ours() 
             spec["snapshotSchedules"][0]["interval"] == "24h" && spec["mode"] == "image",
             "{spec}"
         );
-        let (peers, reached) = sites.rook(side).ceph.pool_peers(POOL);
-        ensure!(reached && peers == [sites.rook(side.other()).ceph.fsid()], "{peers:?}");
+        // A pool without any peer is healthy too, so the link may be ready before Rook has taken the token.
+        s.until("Rook to take the token", || async {
+            let (peers, reached) = sites.rook(side).ceph.pool_peers(POOL);
+            ensure!(reached && peers == [sites.rook(side.other()).ceph.fsid()], "{peers:?}");
+            Ok(Some(()))
+        })
+        .await?;
         let role = s.on::<Role>(side).get(&names::role_name(&s.name)).await?;
         for rule in role.rules.unwrap_or_default() {
             let secrets = rule.resources.iter().flatten().any(|resource| resource == "secrets");
@@ -223,6 +238,7 @@ async fn two_pools_learn_of_each_other_and_withdrawal_takes_back_exactly_ours() 
     }
     // Rook writes the time of its last check into the status all the time. That is no news.
     let mut links = Vec::new();
+    s.quiet("what is told of the Peering", || told(s)).await?;
     for side in BOTH {
         let (link, export) = (s.link(TOKEN, side).await?, s.export(TOKEN, side).await?);
         links.push((
@@ -475,11 +491,15 @@ async fn snapshots_of_a_filesystem_go_one_way() -> Result<()> {
         secret_names(&api(Side::East).get("home").await?) == json!([name]),
         "the filesystem is not told"
     );
-    let peers = sites.east.ceph.filesystem_peers("home");
-    ensure!(
-        peers == [(sites.west.ceph.fsid().to_owned(), "standby".to_owned())],
-        "{peers:?}"
-    );
+    s.until("Rook to take the token", || async {
+        let peers = sites.east.ceph.filesystem_peers("home");
+        ensure!(
+            peers == [(sites.west.ceph.fsid().to_owned(), "standby".to_owned())],
+            "{peers:?}"
+        );
+        Ok(Some(()))
+    })
+    .await?;
     let standby = api(Side::West).get("standby").await?;
     ensure!(
         standby.metadata.generation == before[1].metadata.generation,
