@@ -200,7 +200,7 @@ impl Clients {
             self.provider(side).forget(s).await?;
         }
         s.await_gone(&self.info(), client_info::NAME).await?;
-        self.site.await_nothing_left().await
+        self.site.ensure_nothing_left().await
     }
 
     /// What the console reads.
@@ -408,11 +408,9 @@ async fn two_pairs_share_their_providers_and_a_peer_that_fails_is_told() -> Resu
     let site = &clients.site;
     clients.provider(Side::West).reach(Reach::Failed).await?;
     site.apply("client-share-a", &json!({"items": pair("one")})).await?;
-    let status = site
-        .await_phase("client-share-a", "Configuring", "Peering of managedclusters failed")
+    let phase = ("Configuring", "Peering of managedclusters failed");
+    site.await_phase_saying("client-share-a", phase, ("Configured", "state Failed"))
         .await?;
-    let configured = condition(&status.conditions, "Configured").context("no Configured")?;
-    ensure!(configured.message.contains("state Failed"), "{configured:?}");
     clients.provider(Side::West).reach(Reach::Peered).await?;
     site.await_ready("client-share-a").await?;
     clients.await_used().await?;
@@ -436,11 +434,9 @@ async fn two_pairs_share_their_providers_and_a_peer_that_fails_is_told() -> Resu
         {"clusterName": "cluster2", "storageClusterRef": {"name": "two"}},
     ]);
     site.apply("client-share-c", &json!({"items": items})).await?;
-    let status = site
-        .await_phase("client-share-c", "Configuring", "Configuration failed")
+    let phase = ("Configuring", "Configuration failed");
+    site.await_phase_saying("client-share-c", phase, ("Configured", "is paired already"))
         .await?;
-    let configured = condition(&status.conditions, "Configured").context("no Configured")?;
-    ensure!(configured.message.contains("is paired already"), "{configured:?}");
     site.delete("client-share-c").await?;
 
     site.delete("client-share-a").await?;
@@ -456,11 +452,8 @@ async fn two_pairs_share_their_providers_and_a_peer_that_fails_is_told() -> Resu
 
     // A storage operator that tells of the client no more takes nothing with it, and holds up nothing.
     clients.provider(Side::East).tell(clients.s(), &["one"]).await?;
-    let status = site
-        .await_phase("client-share-b", "Configuring", "Configuration failed")
+    site.await_phase_saying("client-share-b", phase, ("Configured", "no longer known"))
         .await?;
-    let configured = condition(&status.conditions, "Configured").context("no Configured")?;
-    ensure!(configured.message.contains("no longer known"), "{configured:?}");
     for side in BOTH {
         clients.await_mapping(side, &[("two", "two")]).await?;
     }

@@ -207,5 +207,5 @@ async fn a_restored_hub_finds_its_storage_clusters_as_they_are() -> Result<()> {
     site.delete(NAME).await?;
     let maps: Api<ConfigMap> = Api::namespaced(s.hub.clone(), RAMEN);
     s.await_gone(&maps, &site.credentials(Side::East)).await?;
-    site.await_nothing_left().await
+    site.ensure_nothing_left().await
 }

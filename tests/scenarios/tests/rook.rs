@@ -323,8 +323,11 @@ async fn without_a_mirror_daemon_the_link_is_not_connected() -> Result<()> {
     let s = &sites.s;
     let daemons_of = rook::kind(&s.client(Side::West), &s.name, "CephRBDMirror", "cephrbdmirrors");
     daemons_of.delete("mirror", &DeleteParams::default()).await?;
-    let message = sites.await_link(Side::West, "Connected", "False", "NotSynced").await?;
-    ensure!(message.contains("daemon_health") && message.contains(POOL), "{message}");
+    let said = ("False", "NotSynced");
+    let message = s
+        .await_link_saying(TOKEN, Side::West, "Connected", said, "daemon_health")
+        .await?;
+    ensure!(message.contains(POOL), "{message}");
     s.await_peering("Ready", "False", "LinksNotReady").await?;
     let east = s.link(TOKEN, Side::East).await?.status.unwrap_or_default();
     let ready = condition(&east.conditions, "Connected").context("no Connected")?;
@@ -347,20 +350,20 @@ async fn what_is_missing_is_told_and_picked_up_when_it_comes() -> Result<()> {
     s.apply_peering(json!({"profile": "rook-rbd-mirroring", "parameters": parameters, "members": members}))
         .await?;
     // No Rook at all.
-    let message = s
-        .await_link(TOKEN, Side::East, "SourceReady", "False", "KindNotFound")
-        .await?;
-    ensure!(message.contains("CephBlockPool"), "{message}");
+    s.await_link_saying(
+        TOKEN,
+        Side::East,
+        "SourceReady",
+        ("False", "KindNotFound"),
+        "CephBlockPool",
+    )
+    .await?;
     // Rook is installed, there is no pool yet.
     let sites = Sites::new(s).await?;
     let s = &sites.s;
-    let message = sites
-        .await_link(Side::East, "SourceReady", "False", "SourceNotFound")
+    let (said, part) = (("False", "SourceNotFound"), format!("CephBlockPool {}/{POOL}", s.name));
+    s.await_link_saying(TOKEN, Side::East, "SourceReady", said, &part)
         .await?;
-    ensure!(
-        message.contains(&format!("CephBlockPool {}/{POOL}", s.name)),
-        "{message}"
-    );
     // One pool mirrors, the other one does not.
     sites.pool(Side::East, POOL, None).await?;
     sites.bare_pool(Side::West, POOL, &json!({"enabled": false})).await?;

@@ -183,7 +183,7 @@ async fn a_rollover_of_the_ingress_ca_fails_no_probe() -> Result<()> {
         }
     }
     site.delete("s3-rollover").await?;
-    site.await_nothing_left().await
+    site.ensure_nothing_left().await
 }
 
 #[tokio::test]
@@ -250,7 +250,7 @@ async fn what_the_server_refuses_is_told_and_heals() -> Result<()> {
     connected(healthy, "").await?;
     site.await_ready("s3-refused").await?;
     site.delete("s3-refused").await?;
-    site.await_nothing_left().await
+    site.ensure_nothing_left().await
 }
 
 /// Tests cannot listen on port 443, which a Route stands for: here the profile is the shipped one, and its Route leads nowhere.
@@ -316,5 +316,5 @@ async fn the_shipped_profile_finds_its_endpoint_by_the_route() -> Result<()> {
             .await?;
     }
     odf::profiles(s).await?;
-    site.await_nothing_left().await
+    site.ensure_nothing_left().await
 }
