@@ -214,7 +214,7 @@ impl Site {
         self.s.await_gone(&self.peers(), name).await
     }
 
-    /// That nothing of ours is left on the hub and on the clusters once the last MirrorPeer has gone, and everything of others is.
+    /// That nothing of ours is left on the hub and on the clusters once the last one has gone, and everything of others is.
     pub(super) async fn ensure_nothing_left(&self) -> Result<()> {
         ensure!(self.ramen_text().await? == CONFIG, "{}", self.ramen_text().await?);
         let map = self.ramen().get(RAMEN_CONFIG_MAP).await?;
