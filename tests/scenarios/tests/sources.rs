@@ -602,7 +602,8 @@ async fn an_agent_that_restarts_issues_and_writes_nothing() -> Result<()> {
     put::<ServiceAccount>(&s.on(Side::East), serde_json::from_value(account)?).await?;
     peer(&s, &json!({})).await?;
     s.await_peering("Ready", "True", "AllLinksReady").await?;
-    let before = s.export(ARTEFACT, Side::East).await?;
+    let name = s.export(ARTEFACT, Side::East).await?.name_any();
+    let before = s.quiet("the export", || exported(&s)).await?;
     let agent = s.world.agent("cluster1").await?;
     agent.kill();
     let node = s.world.env.spoke("cluster1")?.node()?;
@@ -610,18 +611,13 @@ async fn an_agent_that_restarts_issues_and_writes_nothing() -> Result<()> {
     let passes = metric(&agent, "reconciles_total", "exports").await?;
     let touched = json!({"metadata": {"annotations": {"scenario": "touched"}}});
     let api = s.hub_of::<PeerExport>(Side::East);
-    api.patch(&before.name_any(), &PatchParams::default(), &Patch::Merge(touched))
+    api.patch(&name, &PatchParams::default(), &Patch::Merge(touched))
         .await?;
     s.until("the new agent to have looked at the export", || async {
         Ok((metric(&agent, "reconciles_total", "exports").await? > passes).then_some(()))
     })
     .await?;
-    let after = s.export(ARTEFACT, Side::East).await?;
-    ensure!(
-        before.status == after.status,
-        "written: {:?} {:?}",
-        before.status,
-        after.status
-    );
+    let after = exported(&s).await?;
+    ensure!(before == after, "written: {before:?} {after:?}");
     s.withdraw().await
 }
