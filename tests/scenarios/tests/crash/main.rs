@@ -37,6 +37,7 @@ use anyhow::{Context, Result, ensure};
 use scenarios::{
     World,
     end::{self, Picture},
+    world::SOON,
 };
 use testenv::{
     Env, Options, node,
