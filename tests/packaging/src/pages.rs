@@ -40,7 +40,7 @@ pub const KNOWN: [(&str, &str); 10] = [
 /// What stands for something that only the reader knows, and an example of it.
 const PLACEHOLDERS: [(&str, &str); 3] = [
     ("<cluster>", "cluster1"),
-    ("<agent's namespace>", "default"),
+    ("<agent's namespace>", "open-cluster-management-agent-addon"),
     ("<name>", "east-west"),
 ];
 
