@@ -1,6 +1,10 @@
 //! Pages lead somewhere: every link, every file and every make target that they name exists, every YAML block is valid, and of every
 //! command it is known how it is tried. Trying them is done by the test `docs` of `tests/scenarios`.
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde_json::Value;
 
@@ -46,6 +50,22 @@ fn anchors(text: &str) -> BTreeSet<String> {
     headings.map(anchor).collect()
 }
 
+/// Whether a file is among what `make book` writes: the pages, and two directories beside them.
+fn is_in_the_book(path: &Path) -> bool {
+    let mut place = PathBuf::new();
+    for part in path {
+        match part.to_str() {
+            Some("..") => {
+                place.pop();
+            }
+            _ => place.push(part),
+        }
+    }
+    ["docs", "manifests", "charts"]
+        .iter()
+        .any(|part| place.starts_with(part))
+}
+
 #[test]
 fn every_link_leads_somewhere() {
     let root = repository();
@@ -60,6 +80,9 @@ fn every_link_leads_somewhere() {
                 path => page.path.parent().unwrap_or(Path::new("")).join(path),
             };
             let found = root.join(&target);
+            if page.path.starts_with("docs") && !is_in_the_book(&target) {
+                broken.push(format!("{}: {link} is not part of the book", page.path.display()));
+            }
             let has_anchor = || fs::read_to_string(&found).is_ok_and(|text| anchors(&text).contains(anchor));
             if !found.exists() || (!anchor.is_empty() && !has_anchor()) {
                 broken.push(format!("{}: {link}", page.path.display()));

@@ -18,14 +18,14 @@ case $verb in
   get | describe | kustomize) ;;
   apply | create | patch | annotate | delete) set -- "$@" --dry-run=server ;;
   edit) export KUBE_EDITOR=true ;;
-  logs) verb=get ;;
+  logs) verb="get" ;;
   rollout)
     [[ $1 == status ]]
     shift
-    verb=get
+    verb="get"
     ;;
   wait)
-    verb=get
+    verb="get"
     objects=()
     for word in "$@"; do [[ $word == --for=* || $word == --timeout=* ]] || objects+=("$word"); done
     set -- "${objects[@]}"
