@@ -5,7 +5,7 @@
 //! effect (`kubectl.sh`). YAML is applied by a dry run on the server that knows every field; a fragment (`yaml into=FILE`) is put into
 //! the object of a file first. Which command is which is decided by `packaging::pages`.
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     io::Write as _,
     path::{Path, PathBuf},
@@ -14,7 +14,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use kube::Api;
 use packaging::pages::{self, Block, Page, What};
+use peering_api::ocm::ManifestWork;
 use scenarios::objects;
 use serde_json::Value;
 use testenv::{Env, Options, apply, controlplane::repository, crds};
@@ -96,6 +98,12 @@ async fn yaml_and_commands_of_the_documentation_work() -> Result<()> {
         }
     }
     println!("{counts:?}");
+    problems.extend(
+        desk.shown_agent()
+            .await
+            .err()
+            .map(|error| format!("manifests/agent: {error:#}")),
+    );
     for (end, _) in ABSENT.iter().filter(|(end, _)| !absent.contains(end)) {
         problems.push(format!("no command asks for it any more: {end}"));
     }
@@ -204,6 +212,30 @@ impl Desk {
             }
             _ => good(&output),
         }
+    }
+
+    /// Whether `kubectl kustomize manifests/agent` shows what the manager has deployed to cluster1.
+    async fn shown_agent(&self) -> Result<()> {
+        let output = Command::new(&self.kubectl)
+            .args(["kustomize", "manifests/agent"])
+            .current_dir(repository())
+            .output()?;
+        good(&output)?;
+        let shown = apply::parse(&String::from_utf8(output.stdout)?)?;
+        let works: Api<ManifestWork> = Api::namespaced(self.env.hub().client().await?, "cluster1");
+        let work = works.get("addon-tokenexchange-deploy-0").await?;
+        let deployed: Vec<Value> = serde_json::from_value(serde_json::to_value(&work.spec.workload.manifests)?)?;
+        let by_name = |objects: Vec<Value>| -> BTreeMap<String, Value> {
+            let name = |object: &Value| format!("{} {}", object["kind"], object["metadata"]["name"]);
+            objects.into_iter().map(|object| (name(&object), object)).collect()
+        };
+        let (shown, deployed) = (by_name(shown), by_name(deployed));
+        ensure!(shown.len() >= 6, "only {:?} are shown", shown.keys());
+        ensure!(
+            shown == deployed,
+            "shown are\n{shown:#?}\nand deployed are\n{deployed:#?}"
+        );
+        Ok(())
     }
 
     /// Whether `make` knows what to do.
