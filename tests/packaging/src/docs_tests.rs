@@ -153,6 +153,25 @@ fn api_version(crd: &Value) -> String {
 }
 
 #[test]
+fn every_piece_of_code_is_a_part_of_the_file_that_it_names() {
+    let mut seen = 0;
+    for page in pages() {
+        for block in page.blocks().unwrap() {
+            if block.language() != "rust" {
+                continue;
+            }
+            seen += 1;
+            let place = format!("{}:{}", page.path.display(), block.line);
+            let file = block.mark().and_then(|mark| mark.strip_prefix("from="));
+            let file = file.unwrap_or_else(|| panic!("{place}: which file is it from?"));
+            let text = fs::read_to_string(repository().join(file)).unwrap_or_else(|error| panic!("{place}: {error}"));
+            assert!(text.contains(&block.text), "{place}: {file} does not say this");
+        }
+    }
+    assert!(seen >= 3, "only {seen} pieces were found");
+}
+
+#[test]
 fn of_every_command_it_is_known_how_it_is_tried() {
     let mut known = BTreeSet::new();
     let mut tried = 0;

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use crate::{Error, read};
 
 /// Pages outside of `docs/`.
-const OTHERS: [&str; 5] = [
+const OTHERS: [&str; 6] = [
     "README.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "SECURITY.md",
+    "addon-framework/README.md",
     "manifests/README.md",
 ];
 
@@ -18,10 +19,14 @@ const OTHERS: [&str; 5] = [
 const LANGUAGES: [&str; 4] = ["rust", "sh", "text", "yaml"];
 
 /// Commands that no test runs as they stand, by how they begin, and why not.
-pub const KNOWN: [(&str, &str); 10] = [
+pub const KNOWN: [(&str, &str); 11] = [
     ("CRASH_ONLY=", "needs the points of a life that went wrong"),
     ("alias kubectl=", "printed by make demo; the test has its own"),
     ("cargo build --workspace --bins", "what `make test` begins with"),
+    (
+        "cargo run -p addon-framework --example helloworld",
+        "a scenario runs it",
+    ),
     (
         "cargo run -q --bin profile-lint -- my-profile.yaml",
         "`make lint` runs it on every profile",
@@ -369,7 +374,7 @@ mod tests {
             seen,
             [
                 (5, "hub get cluster1 -A # all", &What::Kubectl { run: true }),
-                (7, "export A=…", &What::Known(6)),
+                (7, "export A=…", &What::Known(7)),
                 (8, "c1() { x; }", &What::Definition),
                 (1, "kubectl get a", &What::Kubectl { run: false }),
                 (2, "make x", &What::Make),

@@ -16,7 +16,7 @@ verb=$1
 shift
 case $verb in
   get | describe | kustomize) ;;
-  apply | create | patch | annotate | delete) set -- "$@" --dry-run=server ;;
+  apply | create | patch | annotate | label | delete) set -- "$@" --dry-run=server ;;
   edit) export KUBE_EDITOR=true ;;
   logs) verb="get" ;;
   rollout)

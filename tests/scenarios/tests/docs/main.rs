@@ -38,7 +38,11 @@ const NAMESPACES: [&str; 3] = ["olm", "open-cluster-management-agent-addon", "ro
 const STORY: [&str; 2] = ["README.md", "docs/guide.md"];
 
 /// What commands without effect name and is not there, by the end of what the API server then says.
-const ABSENT: [(&str, &str); 4] = [
+const ABSENT: [(&str, &str); 5] = [
+    (
+        r#"managedclusteraddons.addon.open-cluster-management.io "helloworld" not found"#,
+        "a scenario of the framework installs it",
+    ),
     (
         r#"mirrorpeers.multicluster.odf.openshift.io "east-west" not found"#,
         "needs storage clusters; `make demo-storage` has it",
