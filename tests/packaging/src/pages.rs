@@ -284,7 +284,7 @@ impl Page {
             let complete = !text.ends_with(" -k") && !text.ends_with(" -f");
             match what(&text, false) {
                 Some(what @ (What::Kubectl { .. } | What::Make)) if complete => {
-                    commands.push(self.command(line, &text, what)?)
+                    commands.push(self.command(line, &text, what)?);
                 }
                 _ => {}
             }

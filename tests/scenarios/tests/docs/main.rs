@@ -83,7 +83,7 @@ async fn yaml_and_commands_of_the_documentation_work() -> Result<()> {
         for command in page.commands()? {
             let tried = match command.what {
                 What::Known(_) | What::Definition => continue,
-                What::Make => desk.make(&command.text),
+                What::Make => make(&command.text),
                 What::Kubectl { run } => {
                     counts.run += usize::from(run);
                     desk.kubectl(&command.text, run, &mut absent)
@@ -168,10 +168,10 @@ impl Desk {
         let guide = pages::pages(&repository())?;
         let guide = guide.iter().find(|page| page.path == Path::new("docs/guide.md"));
         let commands = guide.context("there is no user guide")?.commands()?;
-        let functions = commands.iter().filter(|command| command.what == What::Definition);
+        let functions = commands.into_iter().filter(|command| command.what == What::Definition);
         Ok(Self {
             kubectl: env.control_plane().binary("kubectl"),
-            functions: functions.map(|command| format!("{}\n", command.text)).collect(),
+            functions: functions.map(|command| command.text).collect::<Vec<_>>().join("\n"),
             directory,
             env,
         })
@@ -196,7 +196,7 @@ impl Desk {
         path.push(":");
         path.push(std::env::var_os("PATH").unwrap_or_default());
         let output = Command::new("bash")
-            .args(["-euo", "pipefail", "-c", &format!("{}{text}\n", self.functions)])
+            .args(["-euo", "pipefail", "-c", &format!("{}\n{text}\n", self.functions)])
             .current_dir(&self.directory)
             .env("PATH", path)
             .env("KUBECTL", &self.kubectl)
@@ -242,18 +242,6 @@ impl Desk {
         Ok(())
     }
 
-    /// Whether `make` knows what to do.
-    fn make(&self, text: &str) -> Result<()> {
-        let words = text
-            .split_whitespace()
-            .skip(1)
-            .take_while(|word| !word.starts_with('#'));
-        let mut make = Command::new("make");
-        // The test's own make, if it has one, is not to be asked for a share of its jobs.
-        make.env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
-        good(&make.arg("-n").args(words).current_dir(repository()).output()?)
-    }
-
     /// A dry run on the hub that refuses what its kinds do not know.
     fn try_yaml(&self, block: &Block) -> Result<()> {
         let mut documents = apply::parse(&block.text)?;
@@ -273,7 +261,11 @@ impl Desk {
             }
         }
         ensure!(!documents.is_empty(), "no object");
-        let text: String = documents.iter().map(|document| format!("---\n{document}\n")).collect();
+        let text = documents
+            .iter()
+            .map(Value::to_string)
+            .collect::<Vec<_>>()
+            .join("\n---\n");
         let mut kubectl = Command::new(&self.kubectl)
             .args([
                 "apply",
@@ -293,6 +285,18 @@ impl Desk {
         kubectl.stdin.take().context("no pipe")?.write_all(text.as_bytes())?;
         good(&kubectl.wait_with_output()?)
     }
+}
+
+/// Whether `make` knows what to do.
+fn make(text: &str) -> Result<()> {
+    let words = text
+        .split_whitespace()
+        .skip(1)
+        .take_while(|word| !word.starts_with('#'));
+    let mut make = Command::new("make");
+    // The test's own make, if it has one, is not to be asked for a share of its jobs.
+    make.env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
+    good(&make.arg("-n").args(words).current_dir(repository()).output()?)
 }
 
 /// Whether a process ended well.
