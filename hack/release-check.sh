@@ -20,5 +20,8 @@ grep -qE "^name: odf-multicluster-orchestrator.v$version$|  name: odf-multiclust
 "${CARGO:-cargo}" metadata --locked --format-version 1 --no-deps >/dev/null 2>&1 || miss "Cargo.lock is not up to date"
 "${CARGO:-cargo}" run -q --locked -p packaging -- manifests --check --repository . || found=1
 
+# It takes minutes, so that all else is told before.
+((found == 0)) && { hack/image/reproduce.sh "$version" || found=1; }
+
 ((found == 0)) && echo "version $version can be released"
 exit "$found"

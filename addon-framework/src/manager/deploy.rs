@@ -1,5 +1,5 @@
 //! Deploys an addon's manifests in `ManifestWork`s, and tells what became of them: `ManifestApplied`, in hosted mode
-//! `HostingManifestApplied`, and `Available` unless the agent's Lease decides that.
+//! `HostingManifestApplied`, and what is said of the addon's health (`health.rs`).
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -292,7 +292,7 @@ fn status(observed: &Observed, said: &[Wanted], now: Timestamp) -> Option<Map<St
     let hosted = [hosted::VALIDITY, hosted::APPLIED];
     let owned = [condition::MANIFEST_APPLIED]
         .into_iter()
-        .chain(health.is_judged().then_some(condition::AVAILABLE))
+        .chain(health.condition())
         .chain(hosted.into_iter().filter(|_| observed.options.hosted));
     let conditions: Vec<Condition> = owned
         .filter_map(|type_| match said.iter().find(|said| said.type_ == type_) {
@@ -302,6 +302,7 @@ fn status(observed: &Observed, said: &[Wanted], now: Timestamp) -> Option<Map<St
         .collect();
     let mut status = Map::new();
     status.insert("conditions".to_owned(), json!(conditions));
+    // The registration agent's, while it decides.
     if moved || health.mode() != "Lease" {
         status.insert("healthCheck".to_owned(), json!({"mode": health.mode()}));
     }
@@ -357,6 +358,18 @@ mod tests {
         assert_eq!(status(&json!({}), &[]), None);
         let back = status(&json!({"healthCheck": {"mode": "Customized"}}), &[]).unwrap();
         assert_eq!(back["healthCheck"]["mode"], "Lease", "it was judged by us before");
+    }
+
+    #[test]
+    fn beside_the_lease_only_degraded_is_ours() {
+        let both = [said(condition::MANIFEST_APPLIED), said(condition::DEGRADED)];
+        let there = json!({"healthCheck": {"mode": "Lease"},
+            "conditions": [{"type": "Available", "status": "True", "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
+        let written = status(&observed(Health::LeaseAndWorkloads, &there), &both, Timestamp::now()).unwrap();
+        assert_eq!(
+            (types(&written), written.get("healthCheck")),
+            (vec!["ManifestApplied", "Degraded"], None)
+        );
     }
 
     #[test]
