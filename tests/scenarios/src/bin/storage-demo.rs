@@ -79,10 +79,8 @@ async fn run(arguments: Arguments) -> Result<()> {
                 ..Options::default()
             };
             let site = async |env: &Env| {
-                let spokes = [
-                    Access::clone(&env.spoke("cluster1")?),
-                    Access::clone(&env.spoke("cluster2")?),
-                ];
+                let (east, west) = (env.spoke("cluster1")?, env.spoke("cluster2")?);
+                let spokes = [Access::clone(&east), Access::clone(&west)];
                 Site::start(env.hub(), &spokes, Ipv4Addr::LOCALHOST.into(), &directory).await
             };
             devenv::supervise(&directory, options, site).await
