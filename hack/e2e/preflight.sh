@@ -39,7 +39,7 @@ failed() {
   local what=$1 output
   shift
   output=$("$@" 2>&1) && return 1
-  printf '%s: %s\n' "$what" "$(tail -n 2 <<<"$output" | tr '\n' ' ')"
+  printf '%s: %s\n' "$what" "$(tail -n 1 <<<"$output" | cut -c1-300)"
 }
 
 try_network() {

@@ -46,14 +46,16 @@ ocm_crds=$(dirname "$controlplane")/crds
 PATH=$controlplane:$(hack/tools.sh kubelet kube-proxy kube-scheduler):$PATH
 work=$(mktemp -d -t "$prefix.XXXXXX")
 note_strewn
-export SOURCE_DATE_EPOCH=0 CONTAINER_TOOL=buildah TLS_VERIFY=false
+export CONTAINER_TOOL=buildah TLS_VERIFY=false
 # Images go with the run's directory.
 printf '[storage]\ndriver = "vfs"\ngraphroot = "%s"\nrunroot = "%s"\n' "$work/images" "$work/images-run" >"$work/storage.conf"
 export CONTAINERS_STORAGE_CONF=$work/storage.conf
 
 ended() {
   local status=$?
-  trap - EXIT INT TERM
+  trap - EXIT
+  # make passes the signal on, so that it comes twice.
+  trap '' INT TERM
   if ((status != 0)); then
     explain >&2
     if [[ -n ${E2E_KEEP:-} ]]; then
