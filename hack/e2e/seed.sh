@@ -18,7 +18,7 @@ seed() {
 build_by_seed() {
   seed build.txt >"$work/image.log" 2>&1 || { tail -n 20 "$work/image.log" >&2; fail "the README's commands fail"; }
   read -r digest size <target/image/digest
-  say "generated, built and pushed by the README's commands: image $digest, $((size / 1000)) kB"
+  say "generated, built and pushed by the README's commands: image $digest, $size"
   # With other times of files.
   make docker-build IMG="$image" >>"$work/image.log" 2>&1
   [[ $(cat target/image/digest) == "$digest $size" ]] || fail "two builds of the image differ: $digest, $(cat target/image/digest)"

@@ -26,4 +26,4 @@ if [[ $first != "$second" ]]; then
   printf 'two builds of this commit differ: %s here, %s elsewhere\n' "$first" "$second" >&2
   exit 1
 fi
-printf 'two builds of this commit give the same image: %s bytes, %s\n' "${first#* }" "${first% *}"
+printf 'two builds of this commit give the same image: %s, %s\n' "${first#* }" "${first% *}"
