@@ -39,8 +39,8 @@ DEFAULT_IMG := quay.io/multicluster-orchestrator/multicluster-orchestrator:lates
 help: ## Show this list.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## Build everything, optimised.
-	$(CARGO) build --workspace --release --locked
+build: ## Build manager and agent as they go into the image, or for this machine where that cannot be.
+	hack/image/binaries.sh --or-host
 
 controlplane: ## Build etcd, Kubernetes and Open Cluster Management from source, where they are not cached.
 	@hack/controlplane/build.sh >/dev/null

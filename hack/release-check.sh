@@ -27,5 +27,8 @@ trap 'rm -rf "$site"' EXIT
 "$tools/mdbook" build --dest-dir "$site" >&2 || miss "the documentation cannot be built as a site"
 "${CARGO:-cargo}" run -q --locked -p packaging -- manifests --check --repository . || found=1
 
+# It takes minutes, so that all else is told before.
+((found == 0)) && { hack/image/reproduce.sh "$version" || found=1; }
+
 ((found == 0)) && echo "version $version can be released"
 exit "$found"

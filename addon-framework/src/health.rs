@@ -27,6 +27,9 @@ pub enum Health {
     /// By the Lease that its agent renews.
     #[default]
     Lease,
+    /// By the Lease too; besides, the condition `Degraded` tells within seconds of a Deployment or `DaemonSet` that is not ready,
+    /// such as one whose image cannot be pulled. The Lease tells of that after minutes.
+    LeaseAndWorkloads,
     /// By the addon itself, which writes the condition `Available`.
     None,
     /// Available once all deploy works are.
@@ -98,12 +101,19 @@ impl Probes {
 impl Health {
     /// `status.healthCheck.mode`.
     pub(crate) fn mode(&self) -> &'static str {
-        if matches!(self, Self::Lease) { LEASE } else { CUSTOMIZED }
+        match self {
+            Self::Lease | Self::LeaseAndWorkloads => LEASE,
+            _ => CUSTOMIZED,
+        }
     }
 
-    /// Whether the framework writes `Available`.
-    pub(crate) fn is_judged(&self) -> bool {
-        !matches!(self, Self::Lease | Self::None)
+    /// The condition that the framework writes.
+    pub(crate) fn condition(&self) -> Option<&'static str> {
+        match self {
+            Self::Lease | Self::None => None,
+            Self::LeaseAndWorkloads => Some(condition::DEGRADED),
+            _ => Some(condition::AVAILABLE),
+        }
     }
 
     fn probes(&self, manifests: &[DynamicObject]) -> Option<Probes> {
@@ -111,7 +121,7 @@ impl Health {
             Self::Lease | Self::None | Self::Works => return None,
             Self::Probes(probes) => return Some(probes.clone()),
             Self::Deployments => &["Deployment"],
-            Self::Workloads => &["Deployment", "DaemonSet"],
+            Self::Workloads | Self::LeaseAndWorkloads => &["Deployment", "DaemonSet"],
         };
         let workloads = manifests.iter().filter(|manifest| runs(manifest, kinds));
         let fields = workloads.map(|manifest| Probe::well_known(work::identifier(manifest, manifests)));
@@ -129,7 +139,8 @@ impl Health {
         fields.into_iter().map(config).collect()
     }
 
-    /// The condition `Available` of an addon with these works; `None`: it is not ours to write, or not now.
+    /// What is to be said of an addon with these works, in the condition that is ours to write; `None`: there is none, or not
+    /// now.
     pub(crate) fn judge(
         &self,
         cluster: &ManagedCluster,
@@ -142,9 +153,38 @@ impl Health {
             .as_ref()
             .and_then(|status| find(&status.conditions, condition::CLUSTER_AVAILABLE));
         // While nothing is known of the cluster, the hub says so on all of its addons.
-        if !self.is_judged() || reachable.is_some_and(|found| found.status == Status::Unknown.as_str()) {
+        if reachable.is_some_and(|found| found.status == Status::Unknown.as_str()) {
             return None;
         }
+        match self {
+            Self::Lease | Self::None => None,
+            Self::LeaseAndWorkloads => self.degraded(manifests, works),
+            _ => self.available(cluster, addon, manifests, works),
+        }
+    }
+
+    /// `Degraded`, once something has been reported about each workload.
+    fn degraded(&self, manifests: &[DynamicObject], works: &[ManifestWork]) -> Option<Wanted> {
+        let all = Feedback::all(works);
+        let mut unready = None;
+        for field in self.probes(manifests)?.fields {
+            let mut reports = all.iter().filter(|report| report.fits(&field.object)).peekable();
+            reports.peek()?;
+            unready = unready.or_else(|| reports.find_map(|report| workload(report).err()));
+        }
+        Some(match unready {
+            Some(what) => Wanted::new(condition::DEGRADED, true, "WorkloadsNotReady", what),
+            None => Wanted::new(condition::DEGRADED, false, "WorkloadsReady", "every workload is ready"),
+        })
+    }
+
+    fn available(
+        &self,
+        cluster: &ManagedCluster,
+        addon: &ManagedClusterAddOn,
+        manifests: &[DynamicObject],
+        works: &[ManifestWork],
+    ) -> Option<Wanted> {
         let said = |status: Status, reason: &str, message: String| {
             Some(Wanted::new(condition::AVAILABLE, status, reason, message))
         };

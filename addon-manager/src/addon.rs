@@ -2,7 +2,7 @@
 //! hub, and what has to happen before it may be removed.
 use std::{collections::BTreeMap, sync::Arc};
 
-use addon_framework::{Addon, AddonError, ConfigKind, Options, Registration, Removal, Site};
+use addon_framework::{Addon, AddonError, ConfigKind, Health, Options, Registration, Removal, Site};
 use futures::{FutureExt, future::BoxFuture};
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::{ResourceExt, core::DynamicObject};
@@ -57,6 +57,7 @@ impl Addon for TokenExchange {
         Options {
             finalizer: Some(names::WITHDRAW_FINALIZER.to_owned()),
             configs: vec![ConfigKind::deployment_config()],
+            health: Health::LeaseAndWorkloads,
             ..Options::default()
         }
     }

@@ -61,7 +61,7 @@ server = "http://$registry"
   capabilities = ["pull", "resolve"]
 EOF
   cat >"$dir/cni/10-bridge.conflist" <<EOF
-{"cniVersion": "0.4.0", "name": "pods", "plugins": [
+{"cniVersion": "0.4.0", "name": "$prefix", "plugins": [
   {"type": "bridge", "bridge": "cni0", "isGateway": true, "ipMasq": true,
    "ipam": {"type": "host-local", "dataDir": "$dir/ipam", "ranges": [[{"subnet": "10.1$number.0.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}},
   {"type": "portmap", "capabilities": {"portMappings": true}}]}
@@ -75,12 +75,17 @@ state = "$dir/containerd/state"
   address = "$dir/containerd.sock"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "localhost/pause:1"
+  netns_mounts_under_state_dir = true
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
     conf_dir = "$dir/cni"
   [plugins."io.containerd.grpc.v1.cri".registry]
     config_path = "$dir/registries"
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+      Root = "$dir/runc"
 EOF
   cat >"$dir/kubelet.yaml" <<EOF
 apiVersion: kubelet.config.k8s.io/v1beta1
@@ -100,11 +105,12 @@ containerRuntimeEndpoint: "unix://$dir/containerd.sock"
 clusterDNS: ["$(address_of "$name")"]
 clusterDomain: cluster.local
 resolvConf: ""
+podLogsDir: "$dir/logs"
 EOF
   start "$name" containerd containerd --config "$dir/containerd.toml"
   until_ok "containerd of $name" 30 ctr -a "$dir/containerd.sock" version
   ctr -a "$dir/containerd.sock" -n k8s.io images import "$work/pause.tar" >/dev/null
-  start "$name" kubelet kubelet --config="$dir/kubelet.yaml" --kubeconfig="$dir/kubelet.kubeconfig" --root-dir="$dir/kubelet" \
+  start "$name" kubelet kubelet --config="$dir/kubelet.yaml" --kubeconfig="$dir/kubelet.kubeconfig" --root-dir="$dir/kubelet" --cert-dir="$dir/kubelet/pki" \
     --hostname-override="$name" --node-ip="$(address_of "$name")"
   # The right of system:kube-proxy comes with kubeadm, not with Kubernetes: its ClusterRole does.
   start "$name" kube-proxy kube-proxy --kubeconfig="$dir/kube-proxy.kubeconfig" --hostname-override="$name" --proxy-mode=iptables \

@@ -15,9 +15,10 @@ fail() {
   exit 1
 }
 
-# Waits until a command succeeds: until_ok "what" SECONDS command... The last output is shown when the time is over.
+# Waits until a command succeeds: until_ok "what" SECONDS command... The last output is shown when the time is over, which is three
+# times as long: SECONDS is for a machine with nothing else to do.
 until_ok() {
-  local what=$1 deadline=$((SECONDS + $2)) output
+  local what=$1 deadline=$((SECONDS + 3 * $2)) output
   shift 2
   until output=$("$@" 2>&1); do
     ((SECONDS < deadline)) || { printf '%s\n' "$output" >&2; fail "waited in vain for $what"; }
@@ -65,6 +66,32 @@ k() {
 # The processes that still run, last started first.
 running() { tac "$work/pids" 2>/dev/null | while read -r pid name; do [[ -d /proc/$pid ]] && echo "$pid $name"; done; }
 
+# Directories of this machine that containerd, CNI and the kubelet write to whatever they are told.
+strewn="/var/lib/cni /var/lib/kubelet /var/log/pods /var/log/containers /run/containerd /etc/cni /usr/libexec/kubernetes"
+
+# Notes which of them are not there yet, so that they can go afterwards.
+note_strewn() {
+  local directory
+  for directory in $strewn; do [[ -e $directory ]] || echo "$directory"; done >"$work/strewn"
+}
+
+# What stays behind in them, by the names that only this run can have given.
+remove_strewn() {
+  local id file directory
+  for file in "$work"/*/containerd/state/io.containerd.runtime.v2.task/k8s.io/*/address; do
+    [[ -f $file ]] && rm -f "$(sed 's#^unix://##' "$file")"
+  done
+  for file in /var/lib/cni/results/"$prefix"-*-eth0; do
+    [[ -f $file ]] || continue
+    id=${file#/var/lib/cni/results/"$prefix"-}
+    rm -f "$file" "/var/lib/cni/results/cni-loopback-${id%-eth0}-lo"
+  done
+  find /var/log/containers -lname "$work/*" -delete 2>/dev/null
+  # Only what is empty goes.
+  find /sys/fs/cgroup -depth -type d -path '*/k8s.io*' -exec rmdir {} + 2>/dev/null
+  while read -r directory; do rm -rf "$directory"; done <"$work/strewn"
+}
+
 # Ends everything that was started, unmounts, and removes namespaces and links. Also after a run that was killed: it goes by names
 # and by the run's directory alone.
 clean_up() {
@@ -91,6 +118,7 @@ clean_up() {
     ip link delete "$prefix-$name" 2>/dev/null
   done
   ip link delete "$bridge" 2>/dev/null
+  [[ -f $work/strewn ]] && remove_strewn
   return 0
 }
 

@@ -49,27 +49,27 @@ hub_controller() {
     --listen="127.0.0.1:$port"
 }
 
-# join CLUSTER
+# join NAME CLUSTER: makes a cluster a managed one, also the hub itself.
 join() {
-  local name=$1 dir=$work/$1
+  local name=$1 cluster=$2 dir=$work/$2 port=9601
   mkdir -p "$dir/hub-kubeconfig"
-  k "$name" apply --server-side -f "$ocm_crds/spoke" >/dev/null
-  k "$name" create namespace open-cluster-management-agent >/dev/null
-  k "$name" create namespace open-cluster-management-agent-addon >/dev/null
+  k "$cluster" apply --server-side -f "$ocm_crds/spoke" >/dev/null
+  k "$cluster" create namespace open-cluster-management-agent >/dev/null
+  k "$cluster" create namespace open-cluster-management-agent-addon >/dev/null
   # The agent would make it, but not when it gets its certificate at the same moment.
   k hub apply -f - >/dev/null <<EOF
 apiVersion: cluster.open-cluster-management.io/v1
 kind: ManagedCluster
-metadata: {name: $name}
-spec: {hubAcceptsClient: true, managedClusterClientConfigs: [{url: "https://$(address_of "$name"):6443", caBundle: $(base64 -w0 <"$dir/pki/ca.crt")}]}
+metadata: {name: $name, labels: {local-cluster: "$([[ $cluster == hub ]] && echo true || echo false)"}}
+spec: {hubAcceptsClient: true, managedClusterClientConfigs: [{url: "https://$(address_of "$cluster"):6443", caBundle: $(base64 -w0 <"$dir/pki/ca.crt")}]}
 EOF
-  start "$name" registration-agent registration agent --spoke-cluster-name="$name" --kubeconfig="$dir/kubeconfig" \
-    --namespace=open-cluster-management-agent --agent-id="agent-$name" --disable-leader-election --listen=127.0.0.1:9501 \
+  start "$cluster" registration-agent registration agent --spoke-cluster-name="$name" --kubeconfig="$dir/kubeconfig" \
+    --namespace=open-cluster-management-agent --agent-id="agent-$name" --disable-leader-election --listen=127.0.0.1:$port \
     --bootstrap-kubeconfig="$work/hub/bootstrap.kubeconfig" --hub-kubeconfig-dir="$dir/hub-kubeconfig" \
     --hub-kubeconfig-secret=hub-kubeconfig-secret --cluster-healthcheck-period=5s \
-    --spoke-external-server-urls="https://$(address_of "$name"):6443"
+    --spoke-external-server-urls="https://$(address_of "$cluster"):6443"
   until_ok "the hub kubeconfig of $name" 90 test -f "$dir/hub-kubeconfig/kubeconfig"
-  start "$name" work-agent work agent --spoke-cluster-name="$name" --kubeconfig="$dir/kubeconfig" \
-    --namespace=open-cluster-management-agent --agent-id="agent-$name" --disable-leader-election --listen=127.0.0.1:9502 \
+  start "$cluster" work-agent work agent --spoke-cluster-name="$name" --kubeconfig="$dir/kubeconfig" \
+    --namespace=open-cluster-management-agent --agent-id="agent-$name" --disable-leader-election --listen="127.0.0.1:$((port + 1))" \
     --workload-source-driver=kube --workload-source-config="$dir/hub-kubeconfig/kubeconfig" --status-sync-interval=5s
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The product on whole clusters: a hub and two managed clusters with kubelets and pods, each in a network namespace of this machine.
 #   run.sh            everything, then cleans up
+#   run.sh check      tells whether this machine can, or why not
 #   run.sh clean DIR  cleans up after a run that was killed
 # E2E_KEEP=1 leaves a failed run standing (its directory is told). Needs root and Linux; a second run at the same time is refused.
 set -euo pipefail
@@ -8,6 +9,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 here=hack/e2e
 # shellcheck source=hack/e2e/lib.sh
 source $here/lib.sh
+# shellcheck source=hack/e2e/preflight.sh
+source $here/preflight.sh
 # shellcheck source=hack/e2e/pki.sh
 source $here/pki.sh
 # shellcheck source=hack/e2e/images.sh
@@ -18,21 +21,12 @@ source $here/cluster.sh
 source $here/ocm.sh
 # shellcheck source=hack/e2e/olm.sh
 source $here/olm.sh
+# shellcheck source=hack/e2e/seed.sh
+source $here/seed.sh
+# shellcheck source=hack/e2e/faults.sh
+source $here/faults.sh
 # shellcheck source=hack/e2e/story.sh
 source $here/story.sh
-
-packages="containerd runc buildah containernetworking-plugins iptables conntrack iproute2 docker-registry busybox-static musl-tools openssl curl"
-
-check_machine() {
-  local program missing=""
-  ((EUID == 0)) || fail "root is needed: clusters are network namespaces with kubelets"
-  for program in containerd ctr runc buildah iptables conntrack ip nsenter docker-registry busybox musl-gcc openssl curl; do
-    command -v "$program" >/dev/null || missing+=" $program"
-  done
-  [[ -x /usr/lib/cni/bridge ]] || missing+=" /usr/lib/cni/bridge"
-  [[ -z $missing ]] || fail "missing:$missing (Debian: apt-get install $packages)"
-  [[ -z $(ip -o link show "$bridge" 2>/dev/null) ]] || fail "another run is there, or was killed: $here/run.sh clean DIR removes what it left"
-}
 
 if [[ ${1:-} == clean ]]; then
   work=${2:?directory of the run}
@@ -40,19 +34,28 @@ if [[ ${1:-} == clean ]]; then
   exit
 fi
 
-check_machine
+why=$(obstacle)
+if [[ ${1:-} == check ]]; then
+  [[ -z $why ]] || { echo "$why"; exit 1; }
+  exit
+fi
+
+[[ -z $why ]] || fail "$why"
 controlplane=$(hack/controlplane/build.sh)
 ocm_crds=$(dirname "$controlplane")/crds
 PATH=$controlplane:$(hack/tools.sh kubelet kube-proxy kube-scheduler):$PATH
 work=$(mktemp -d -t "$prefix.XXXXXX")
-export SOURCE_DATE_EPOCH=0 CONTAINER_TOOL=buildah TLS_VERIFY=false
+note_strewn
+export CONTAINER_TOOL=buildah TLS_VERIFY=false
 # Images go with the run's directory.
 printf '[storage]\ndriver = "vfs"\ngraphroot = "%s"\nrunroot = "%s"\n' "$work/images" "$work/images-run" >"$work/storage.conf"
 export CONTAINERS_STORAGE_CONF=$work/storage.conf
 
 ended() {
   local status=$?
-  trap - EXIT INT TERM
+  trap - EXIT
+  # make passes the signal on, so that it comes twice.
+  trap '' INT TERM
   if ((status != 0)); then
     explain >&2
     if [[ -n ${E2E_KEEP:-} ]]; then

@@ -10,9 +10,9 @@ story() {
   make_bridge
   start_registry
   make_pause_image
-  make docker-build docker-push IMG="$image" >"$work/image.log" 2>&1 || { tail -n 20 "$work/image.log" >&2; fail "the image cannot be built"; }
-  twice
-  say "image built and pushed to the local registry: $(cut -d' ' -f2- target/image/digest)"
+  make_olm_images
+  build_by_seed
+  cargo build -q --workspace --bins --locked 2>"$work/bins.log" || { tail -n 20 "$work/bins.log" >&2; fail "the stand-ins cannot be built"; }
   for name in "${clusters[@]}"; do
     make_namespace "$name"
     start_control_plane "$name"
@@ -22,21 +22,23 @@ story() {
   for name in "${clusters[@]}"; do await_node "$name"; done
   say "three clusters with a ready node each"
   install_hub
-  for name in "${spokes[@]}"; do join "$name"; done
-  for name in "${spokes[@]}"; do
+  for name in "${spokes[@]}"; do join "$name" "$name"; done
+  # Buckets' keys are told to the hub, which is a cluster like others there.
+  join local-cluster hub
+  for name in "${spokes[@]}" local-cluster; do
     until_ok "$name to be available" 90 k hub wait --for=condition=ManagedClusterConditionAvailable --timeout=5s "managedcluster/$name"
   done
-  say "Open Cluster Management runs, cluster1 and cluster2 are available"
+  say "Open Cluster Management runs, cluster1 and cluster2 are available, the hub is local-cluster"
   install_by_kustomize
   install_agents
   peer
   faults
+  mirror
   withdraw
   make undeploy KUBECTL="kubectl --kubeconfig $work/hub/kubeconfig" >/dev/null
   nothing_is_left
   install_by_helm
   nothing_is_left
-  make_olm_images
   start_dns
   install_olm
   say "OLM runs on the hub"
@@ -48,14 +50,6 @@ story() {
   withdraw
   uninstall_by_olm
   nothing_is_left
-}
-
-# Building it again, with other times of files, gives the same digest.
-twice() {
-  local first
-  first=$(cat target/image/digest)
-  make docker-build IMG="$image" >>"$work/image.log" 2>&1
-  [[ $(cat target/image/digest) == "$first" ]] || fail "two builds of the image differ: $first, $(cat target/image/digest)"
 }
 
 install_by_kustomize() {
@@ -80,14 +74,25 @@ install_by_helm() {
 install_agents() {
   local name
   k hub apply -k manifests/profiles >/dev/null
-  for name in "${spokes[@]}"; do
-    sed "s/cluster1/$name/" manifests/samples/managedclusteraddon.yaml | k hub apply -f - >/dev/null
-  done
+  for name in "${spokes[@]}"; do seed addon.txt cluster1 "$name" >/dev/null; done
   for name in "${spokes[@]}"; do
     until_ok "the agent's pod on $name" 90 k "$name" -n default wait --for=condition=Ready --timeout=5s pod -l app.kubernetes.io/name=token-exchange-agent
     until_ok "the addon of $name" 120 k hub -n "$name" wait --for=condition=Available --timeout=5s managedclusteraddon/tokenexchange
   done
   say "agent pods run on both clusters, their addons are available"
+}
+
+# A MirrorPeer from beginning to end: the same storage clusters (stand-ins with the real CRDs and S3 servers) and the same steps as
+# `make demo-storage`, on these clusters.
+mirror() {
+  target/debug/storage-demo visit --dir "$work/storage" --address "$bridge_address" \
+    --kubeconfigs "$work/hub/kubeconfig" "$work/cluster1/kubeconfig" "$work/cluster2/kubeconfig" >"$work/mirror.log" 2>&1 &
+  printf '%s storage-demo\n' "$!" >>"$work/pids"
+  wait "$!" || { tail -n 30 "$work/mirror.log" >&2; fail "the MirrorPeer did not become ready, or was not taken back"; }
+  sed 's/^\[ *[0-9.]* s\]/          /' "$work/mirror.log"
+  k hub -n local-cluster delete --timeout=120s managedclusteraddon tokenexchange >/dev/null
+  until_ok "the agent of the hub to be removed" 120 gone hub -A deployment --field-selector metadata.name=token-exchange-agent
+  say "a MirrorPeer was ready and has been deleted"
 }
 
 peer() {
@@ -120,51 +125,6 @@ rotate() { k cluster1 create secret generic storage-peer-token --from-literal=to
 
 agent_pod() { k "$1" -n default get pod -l app.kubernetes.io/name=token-exchange-agent -o name; }
 
-faults() {
-  local pod
-  pod=$(agent_pod cluster2)
-  k cluster2 create -f - --raw "/api/v1/namespaces/default/pods/${pod#pod/}/eviction" >/dev/null <<EOF
-{"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "${pod#pod/}", "namespace": "default"}}
-EOF
-  rotate after-the-eviction
-  until_ok "the secret after the agent was evicted" 120 arrived after-the-eviction
-  say "cluster2's agent was evicted; its successor has brought the next secret"
-
-  ip link set "$prefix-cluster2" down
-  rotate while-cut-off
-  # What the source publishes meanwhile must reach the hub, and cannot reach cluster2.
-  until_ok "the hub to carry it" 60 carried
-  sleep "${E2E_CUT:-20}"
-  ip link set "$prefix-cluster2" up
-  until_ok "the secret after the cut" 180 arrived while-cut-off
-  say "cluster2 was cut off for ${E2E_CUT:-20} s; what was rotated meanwhile has arrived"
-
-  restart_node cluster2
-  rotate after-the-restart
-  until_ok "the secret after the restart of the node" 180 arrived after-the-restart
-  until_ok "Peering east-west" 60 k hub wait --for=condition=Ready --timeout=5s peering/east-west
-  say "cluster2's node was restarted; the next secret has arrived"
-}
-
-# Whether the source's newest revision is in the export on the hub, though the destination has an older one.
-carried() {
-  local published applied
-  published=$(k hub -n cluster1 get peerexports -o json | jq '[.items[] | select(.spec.artefact == "peer-token") | .status.revision] | max')
-  applied=$(k hub -n cluster2 get peerlinks -o json | jq '[.items[] | select(.spec.artefact == "peer-token") | .status.appliedRevision] | max')
-  ((published > applied))
-}
-
-# As after a power cut: every process of the node is killed, then started anew.
-restart_node() {
-  local name=$1 pid component
-  for component in kubelet kube-proxy; do
-    for pid in $(running | awk -v of="$name/$component" '$2 == of {print $1}'); do kill -KILL "$pid"; done
-  done
-  ctr -a "$work/$name/containerd.sock" -n k8s.io tasks ls -q | xargs -r -n 1 ctr -a "$work/$name/containerd.sock" -n k8s.io tasks kill -s KILL >/dev/null 2>&1 || true
-  for pid in $(running | awk -v of="$name/containerd" '$2 == of {print $1}'); do kill -KILL "$pid"; done
-  start_node "$name"
-}
-
 withdraw() {
   k hub delete --timeout=90s peering east-west >/dev/null
   until_ok "the targets to be withdrawn" 60 gone cluster2 secret peer-cluster1-storage-peer-token
@@ -186,35 +146,46 @@ gone() {
 }
 
 nothing_is_left() {
-  local name left
   until_ok "our CRDs to be removed" 60 no_crds
-  left=$(k hub get clusterroles,clusterrolebindings,priorityclasses,clustermanagementaddons -o name | grep -E 'multicluster-orchestrator|tokenexchange' || true)
-  for name in "${spokes[@]}"; do
+  for name in "${clusters[@]}"; do
     # The agent's key pair stays on purpose: a cluster that gets the agent again is known by it (docs/operations.md).
-    k "$name" -n default delete --ignore-not-found secret token-exchange-agent-key >/dev/null
+    for namespace in default open-cluster-management-agent-addon; do
+      k "$name" -n "$namespace" delete --ignore-not-found secret token-exchange-agent-key >/dev/null
+    done
+  done
+  # The garbage collector may be at work.
+  until_ok "nothing to be left" 90 nothing_left
+  say "nothing is left of it on any cluster"
+}
+
+nothing_left() {
+  local name left
+  left=$(k hub get clusterroles,clusterrolebindings,priorityclasses,clustermanagementaddons -o name | grep -E 'multicluster-orchestrator|tokenexchange' || true)
+  for name in "${spokes[@]}" local-cluster; do
     left+=$(k hub -n "$name" get manifestworks,roles,rolebindings -o name | grep -E 'tokenexchange|peering' || true)
-    left+=$(k "$name" get roles,rolebindings,clusterroles,clusterrolebindings,secrets,configmaps -A -o name |
+  done
+  for name in "${clusters[@]}"; do
+    left+=$(k "$name" get deployments,roles,rolebindings,clusterroles,clusterrolebindings,secrets,configmaps -A -o name |
       grep -E 'token-exchange|tokenexchange|peering|storage-peer' || true)
   done
-  [[ -z $left ]] || fail "left behind: $left"
-  say "nothing is left of it on any cluster"
+  [[ -z $left ]] || { echo "left behind: $left"; return 1; }
 }
 
 our_crds() { k hub get crds -o name | grep -E '\.(peering\.open-cluster-management|multicluster\.odf\.openshift)\.io$'; }
 
 no_crds() { ! our_crds; }
 
-# make_release VERSION TAG [REPLACES PREVIOUS-VERSION PREVIOUS-BUNDLE]: bundle and catalog, with the seed's own make targets.
-make_release() {
-  local version=$1 tag=$2 replaces=${3:-} previous=${4:-} previous_bundle=${5:-}
-  local -a variables=(IMAGE_REGISTRY="$registry" REGISTRY_NAMESPACE=e2e IMAGE_TAG="$tag" VERSION="$version" REPLACES="$replaces"
-    PREVIOUS_VERSION="$previous" PREVIOUS_BUNDLE_IMG="$previous_bundle" CATALOG_BASE="$opm_image"
-    BUNDLE_DIR="$work/bundle-$tag" CATALOG_DIR="$work/catalog-$tag")
+# Bundle and catalog of version 0.2.0, which hold 0.1.0 too.
+make_next_release() {
+  local -a variables=(IMAGE_REGISTRY="$registry" REGISTRY_NAMESPACE=e2e IMAGE_TAG=v2 VERSION=0.2.0
+    REPLACES=odf-multicluster-orchestrator.v0.1.0 PREVIOUS_VERSION=0.1.0
+    PREVIOUS_BUNDLE_IMG="$registry/e2e/odf-multicluster-orchestrator-bundle:v1" CATALOG_BASE="$opm_image"
+    BUNDLE_DIR="$work/bundle-v2" CATALOG_DIR="$work/catalog-v2")
   {
     make "${variables[@]}" bundle
-    [[ $version == 0.1.0 ]] || add_a_field "$work/bundle-$tag"
+    add_a_field "$work/bundle-v2"
     make "${variables[@]}" bundle-build bundle-push catalog-build catalog-push
-  } >"$work/release-$tag.log" 2>&1 || { tail -n 20 "$work/release-$tag.log" >&2; fail "release $version cannot be made"; }
+  } >"$work/release.log" 2>&1 || { tail -n 20 "$work/release.log" >&2; fail "release 0.2.0 cannot be made"; }
 }
 
 # The next version of a CRD has one field more.
@@ -225,27 +196,13 @@ add_a_field() {
 }
 
 install_by_olm() {
-  make_release 0.1.0 v1
   subscribed=$SECONDS
-  k hub apply -f - >/dev/null <<EOF
-apiVersion: operators.coreos.com/v1alpha1
-kind: CatalogSource
-metadata: {name: odf-orchestrator, namespace: olm}
-spec:
-  displayName: ODF Multicluster Orchestrator
-  image: $registry/e2e/odf-multicluster-orchestrator-catalog:v1
-  sourceType: grpc
-  grpcPodConfig: {securityContextConfig: restricted}
----
-apiVersion: operators.coreos.com/v1alpha1
-kind: Subscription
-metadata: {name: odf-orchestrator, namespace: olm}
-spec: {channel: alpha, name: odf-multicluster-orchestrator, source: odf-orchestrator, sourceNamespace: olm}
-EOF
+  subscribe_by_seed
   until_ok "ClusterServiceVersion 0.1.0" 180 succeeded odf-multicluster-orchestrator.v0.1.0
   # OLM does not install this kind: the manager makes it.
   until_ok "the ClusterManagementAddOn" 60 k hub get clustermanagementaddon tokenexchange
-  say "CatalogSource and Subscription made, the ClusterServiceVersion has succeeded"
+  look_by_seed
+  say "CatalogSource and Subscription made as the README has them, the ClusterServiceVersion has succeeded"
 }
 
 succeeded() { [[ $(k hub -n olm get csv "$1" -o jsonpath='{.status.phase}') == Succeeded ]]; }
@@ -255,7 +212,7 @@ upgrade_by_olm() {
   before=$(k cluster2 get secret peer-cluster1-storage-peer-token -o jsonpath='{.metadata.uid} {.metadata.resourceVersion}')
   hack/image/image.sh build "$next" Containerfile target/image/context VERSION=0.2.0 REVISION=next >/dev/null
   hack/image/image.sh push "$next" 2>/dev/null
-  make_release 0.2.0 v2 odf-multicluster-orchestrator.v0.1.0 0.1.0 "$registry/e2e/odf-multicluster-orchestrator-bundle:v1"
+  make_next_release
   k hub -n olm patch catalogsource odf-orchestrator --type=merge -p "{\"spec\": {\"image\": \"$registry/e2e/odf-multicluster-orchestrator-catalog:v2\"}}" >/dev/null
   until_ok "ClusterServiceVersion 0.2.0" 180 succeeded odf-multicluster-orchestrator.v0.2.0
   for name in "${spokes[@]}"; do until_ok "the next agent on $name" 120 runs_image "$name" "$next"; done

@@ -71,10 +71,52 @@ fn assert_judged(
 fn the_lease_and_the_addons_own_judgement_are_left_alone() {
     for (health, mode) in [(Health::Lease, "Lease"), (Health::None, "Customized")] {
         assert_eq!(health.judge(&ManagedCluster::default(), &addon(), &[], &[]), None);
-        assert_eq!((health.mode(), health.is_judged()), (mode, false));
+        assert_eq!((health.mode(), health.condition()), (mode, None));
         assert!(health.manifest_configs(&[manifest("Deployment", "a", None)]).is_empty());
     }
     assert_eq!(Health::Works.mode(), "Customized");
+}
+
+#[test]
+fn beside_the_lease_a_workload_that_is_not_ready_is_told_once_it_is_reported() {
+    let health = Health::LeaseAndWorkloads;
+    assert_eq!((health.mode(), health.condition()), ("Lease", Some("Degraded")));
+    let manifests = [manifest("Deployment", "a", None), manifest("DaemonSet", "b", None)];
+    assert_eq!(health.manifest_configs(&manifests).len(), 2);
+    let said = |reports: &[Report<'_>]| {
+        let works = [work("w", Some("True"), reports)];
+        health.judge(&ManagedCluster::default(), &addon(), &manifests, &works)
+    };
+    let ready = ("deployments", "a", [("Replicas", 1), ("ReadyReplicas", 1)]);
+    let unready = ("deployments", "a", [("Replicas", 1), ("ReadyReplicas", 0)]);
+    let nodes = ("daemonsets", "b", [("NumberReady", 2), ("DesiredNumberScheduled", 2)]);
+    assert_eq!(said(&[]), None);
+    assert_eq!(
+        said(&[(unready.0, unready.1, &unready.2)]),
+        None,
+        "of the other nothing is known"
+    );
+    let told = |deployment: &Report<'_>| said(&[*deployment, (nodes.0, nodes.1, &nodes.2)]).unwrap();
+    let fine = told(&(ready.0, ready.1, &ready.2));
+    assert_eq!(
+        (fine.type_.as_str(), fine.status.as_str(), fine.reason.as_str()),
+        ("Degraded", "False", "WorkloadsReady")
+    );
+    let bad = told(&(unready.0, unready.1, &unready.2));
+    assert_eq!(
+        (bad.status.as_str(), bad.reason.as_str()),
+        ("True", "WorkloadsNotReady")
+    );
+    assert!(bad.message.contains("deployments ns/a"), "{}", bad.message);
+    let lost = json!({"metadata": {"name": "c1"}, "spec": {}, "status": {"conditions": [{"type": "ManagedClusterConditionAvailable", "status": "Unknown",
+        "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
+    let lost: ManagedCluster = serde_json::from_value(lost).unwrap();
+    let works = [work(
+        "w",
+        Some("True"),
+        &[(unready.0, unready.1, &unready.2), (nodes.0, nodes.1, &nodes.2)],
+    )];
+    assert_eq!(health.judge(&lost, &addon(), &manifests, &works), None, "old news");
 }
 
 #[test]

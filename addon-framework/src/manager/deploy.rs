@@ -1,5 +1,5 @@
 //! Deploys an addon's manifests in `ManifestWork`s, and tells what became of them: `ManifestApplied`, in hosted mode
-//! `HostingManifestApplied`, and `Available` unless the agent's Lease decides that.
+//! `HostingManifestApplied`, and what is said of the addon's health (`health.rs`).
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -287,7 +287,7 @@ fn status(observed: &Observed, said: &[Wanted], now: Timestamp) -> Option<Map<St
     let health = &observed.options.health;
     let owned = [condition::MANIFEST_APPLIED]
         .into_iter()
-        .chain(health.is_judged().then_some(condition::AVAILABLE))
+        .chain(health.condition())
         .chain(hosted.into_iter().filter(|_| observed.options.hosted));
     let conditions: Vec<Condition> = owned
         .filter_map(|type_| match said.iter().find(|said| said.type_ == type_) {
@@ -338,6 +338,15 @@ mod tests {
         assert_eq!(types(&written), ["ManifestApplied"]);
         assert_eq!(status(&Value::Object(written), &[applied]), None);
         assert_eq!(status(&json!({}), &[]), None);
+    }
+
+    #[test]
+    fn beside_the_lease_only_degraded_is_ours() {
+        let both = [said(condition::MANIFEST_APPLIED), said(condition::DEGRADED)];
+        let there = json!({"healthCheck": {"mode": "Lease"},
+            "conditions": [{"type": "Available", "status": "True", "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
+        let written = status(&observed(Health::LeaseAndWorkloads, &there), &both, Timestamp::now()).unwrap();
+        assert_eq!(types(&written), ["ManifestApplied", "Degraded"]);
     }
 
     #[test]

@@ -57,6 +57,8 @@ pub const WORK_FINALIZER: &str = "cluster.open-cluster-management.io/manifest-wo
 pub mod condition {
     /// Addon: the agent is up (written by the registration agent from the Lease). Work: its objects exist.
     pub const AVAILABLE: &str = "Available";
+    /// Addon: something of it does not run as it should.
+    pub const DEGRADED: &str = "Degraded";
     /// Addon: every configuration is known (written by OCM's addon-manager).
     pub const CONFIGURED: &str = "Configured";
     /// Addon: a rollout is going on (written by OCM's addon-manager).

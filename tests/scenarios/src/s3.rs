@@ -4,7 +4,7 @@
 //! certificate can change without a moment in which nobody answers.
 use std::{
     collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
@@ -125,11 +125,16 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Starts one, with its data in a directory.
+    /// Starts one on 127.0.0.1, with its data in a directory.
     pub async fn start(name: &str, directory: &Path) -> Result<Self> {
+        Self::on(Ipv4Addr::LOCALHOST.into(), name, directory).await
+    }
+
+    /// Starts one on an address of this machine.
+    pub async fn on(address: IpAddr, name: &str, directory: &Path) -> Result<Self> {
         let behind = S3Server::start(name, directory).await?;
         let ca = Ca::new(&format!("ingress of {name}"))?;
-        let server = TlsServer::in_front_of(&ca, behind.address).await?;
+        let server = TlsServer::in_front_of(&ca, address, behind.address).await?;
         Ok(Self { ca, server, behind })
     }
 

@@ -69,11 +69,11 @@ impl Ca {
         self.0.pem()
     }
 
-    /// A new server certificate for 127.0.0.1, with the CA's own behind it.
-    fn issue(&self) -> Result<Arc<CertifiedKey>> {
+    /// A new server certificate for an address, with the CA's own behind it.
+    fn issue(&self, address: IpAddr) -> Result<Arc<CertifiedKey>> {
         let mut params = params("server");
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.subject_alt_names = vec![SanType::IpAddress(Ipv4Addr::LOCALHOST.into())];
+        params.subject_alt_names = vec![SanType::IpAddress(address)];
         let key = KeyPair::generate()?;
         let chain = vec![params.signed_by(&key, &self.0)?.der().clone(), self.0.der().clone()];
         let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes())?;
@@ -103,7 +103,7 @@ impl ResolvesServerCert for Current {
     }
 }
 
-/// A TLS server on 127.0.0.1, until it is dropped.
+/// A TLS server, on 127.0.0.1 if nothing else is said, until it is dropped.
 pub struct TlsServer {
     address: SocketAddr,
     current: Arc<Current>,
@@ -116,9 +116,10 @@ impl TlsServer {
         Self::serving(ca, greet).await
     }
 
-    /// Starts one that ends TLS in front of a server without it, as `OpenShift`'s router does for a Route.
-    pub async fn in_front_of(ca: &Ca, server: SocketAddr) -> Result<Self> {
-        Self::serving(ca, move |acceptor, stream| forward(acceptor, stream, server)).await
+    /// Starts one on an address of this machine that ends TLS in front of a server without it, as `OpenShift`'s router does for a
+    /// Route.
+    pub async fn in_front_of(ca: &Ca, address: IpAddr, server: SocketAddr) -> Result<Self> {
+        Self::on(address, ca, move |acceptor, stream| forward(acceptor, stream, server)).await
     }
 
     /// Starts one whose connections are answered by `answer`.
@@ -127,9 +128,17 @@ impl TlsServer {
         F: Fn(TlsAcceptor, TcpStream) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        Self::on(Ipv4Addr::LOCALHOST.into(), ca, answer).await
+    }
+
+    async fn on<F, Fut>(address: IpAddr, ca: &Ca, answer: F) -> Result<Self>
+    where
+        F: Fn(TlsAcceptor, TcpStream) -> Fut + Send + 'static,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind((address, 0)).await?;
         let address = listener.local_addr()?;
-        let current = Arc::new(Current(RwLock::new(ca.issue()?)));
+        let current = Arc::new(Current(RwLock::new(ca.issue(address.ip())?)));
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
@@ -153,7 +162,7 @@ impl TlsServer {
 
     /// From the next handshake on, a new certificate of this CA is presented.
     pub fn switch_to(&self, ca: &Ca) -> Result<()> {
-        *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = ca.issue()?;
+        *self.current.0.write().unwrap_or_else(PoisonError::into_inner) = ca.issue(self.address.ip())?;
         Ok(())
     }
 }

@@ -1,13 +1,18 @@
 //! `storage-demo`: the demo with storage clusters. `devenv status` and `devenv down` see to what it leaves running.
-use std::{path::PathBuf, process::ExitCode, time::Instant};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    process::ExitCode,
+    time::Instant,
+};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 use scenarios::demo::{
     site::Site,
-    story::{play, print_next_steps},
+    story::{play, play_and_part, print_next_steps},
 };
-use testenv::{Env, Options, devenv};
+use testenv::{Access, Env, Options, devenv};
 
 /// Two storage clusters on a local hub, mirrored by a `MirrorPeer`.
 #[derive(Parser)]
@@ -29,6 +34,16 @@ enum Command {
         /// The names of the managed clusters.
         #[arg(long, value_delimiter = ',')]
         spokes: Vec<String>,
+    },
+    /// Play the `MirrorPeer` on clusters that are there, with the product on the hub, and part them again (`make e2e`).
+    #[command(hide = true)]
+    Visit {
+        /// Kubeconfigs of the hub, of cluster1 and of cluster2.
+        #[arg(long, num_args = 3, required = true)]
+        kubeconfigs: Vec<PathBuf>,
+        /// Where the clusters reach this machine.
+        #[arg(long)]
+        address: IpAddr,
     },
 }
 
@@ -63,8 +78,23 @@ async fn run(arguments: Arguments) -> Result<()> {
                 local_cluster: true,
                 ..Options::default()
             };
-            let site = async |env: &Env| Site::start(env, &directory).await;
+            let site = async |env: &Env| {
+                let (east, west) = (env.spoke("cluster1")?, env.spoke("cluster2")?);
+                let spokes = [Access::clone(&east), Access::clone(&west)];
+                Site::start(env.hub(), &spokes, Ipv4Addr::LOCALHOST.into(), &directory).await
+            };
             devenv::supervise(&directory, options, site).await
+        }
+        Command::Visit { kubeconfigs, address } => {
+            let start = Instant::now();
+            std::fs::create_dir_all(&directory)?;
+            let [hub, east, west] = kubeconfigs.as_slice() else {
+                bail!("three kubeconfigs are needed");
+            };
+            let hub = Access::new("hub", hub);
+            let spokes = [Access::new("cluster1", east), Access::new("cluster2", west)];
+            let _site = Site::start(&hub, &spokes, address, &directory).await?;
+            play_and_part(hub, &spokes, &directory, start).await
         }
     }
 }

@@ -1,12 +1,12 @@
 //! What is there before the product comes: on each cluster a storage cluster with an S3 server of its own, and a Rook with a
 //! mirrored pool; on the hub Ramen.
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, net::IpAddr, path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
 use peering_api::odf::{RAMEN_CONFIG_KEY, RAMEN_CONFIG_MAP};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use testenv::{Access, Env};
+use testenv::Access;
 
 use super::{NAMESPACE, POOL, RAMEN, ROOK};
 use crate::{
@@ -42,21 +42,20 @@ pub struct Site {
 }
 
 impl Site {
-    /// Starts it on an environment; what it writes down goes into the directory.
-    pub async fn start(env: &Env, directory: &Path) -> Result<Self> {
+    /// Starts it on a hub, cluster1 and cluster2, with the S3 servers on an address of this machine; what it writes down goes into
+    /// the directory.
+    pub async fn start(hub: &Access, spokes: &[Access; 2], address: IpAddr, directory: &Path) -> Result<Self> {
         let (mut clusters, mut urls) = (Vec::new(), Vec::new());
         let network = Network::default();
-        for side in [Side::East, Side::West] {
+        for (side, cluster) in [Side::East, Side::West].into_iter().zip(spokes) {
             let name = side.cluster();
-            let endpoint = Endpoint::start(name, &directory.join(format!("s3-{name}"))).await?;
+            let endpoint = Endpoint::on(address, name, &directory.join(format!("s3-{name}"))).await?;
             urls.push(endpoint.url());
-            let cluster = env.spoke(name)?;
-            namespace(&cluster, NAMESPACE).await?;
+            namespace(cluster, NAMESPACE).await?;
             cluster.apply_crd(REPLICATION_CLASSES).await?;
-            let odf = Odf::on(&cluster, NAMESPACE, side, Arc::new(endpoint)).await?;
-            clusters.push((odf, rook(&cluster, &network).await?));
+            let odf = Odf::on(cluster, NAMESPACE, side, Arc::new(endpoint)).await?;
+            clusters.push((odf, rook(cluster, &network).await?));
         }
-        let hub = env.hub();
         namespace(hub, RAMEN).await?;
         hub.apply_path(&repository("tests/scenarios/crds/ramen.yaml")).await?;
         let config = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": RAMEN_CONFIG_MAP, "namespace": RAMEN},

@@ -8,10 +8,11 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Secret};
 use kube::{
     Api, Client,
-    api::{ApiResource, DynamicObject, GroupVersionKind},
+    api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams},
 };
 use peering_api::{
-    odf::MirrorPeer,
+    names::LINK_LABEL,
+    odf::{DRPolicy, MirrorPeer},
     peering::{Peering, condition, reasons},
 };
 use serde_json::json;
@@ -66,6 +67,25 @@ pub async fn play(state: &State, directory: &Path, start: Instant) -> Result<()>
     story.fail_over().await?;
     story.rook().await?;
     table::print(&story, MIRROR_PEER).await
+}
+
+/// The `MirrorPeer` alone, on clusters with the product; at the end everything is taken back.
+pub async fn play_and_part(hub: Access, spokes: &[Access; 2], directory: &Path, start: Instant) -> Result<()> {
+    let urls = site::addresses(directory)?.s3;
+    odf::install_profiles(&hub, &urls, INTERVAL).await?;
+    let [east, west] = spokes;
+    let story = Story {
+        start,
+        hub: hub.client().await?,
+        access: hub,
+        spokes: [east.client().await?, west.client().await?],
+    };
+    story.pair().await?;
+    story.tokens().await?;
+    story.buckets(&urls).await?;
+    story.policy().await?;
+    story.fail_over().await?;
+    story.part().await
 }
 
 impl Story {
@@ -178,6 +198,41 @@ impl Story {
         }
         self.tell(&format!(
             "DRPolicy every-5m: VolumeReplicationClass {name} on both clusters"
+        ));
+        Ok(())
+    }
+
+    /// Policy and pair go; what was there before is as it was.
+    async fn part(&self) -> Result<()> {
+        let params = DeleteParams::default();
+        let policies: Api<DRPolicy> = Api::all(self.hub.clone());
+        policies.delete("every-5m", &params).await?;
+        let peers: Api<MirrorPeer> = Api::all(self.hub.clone());
+        peers.delete(MIRROR_PEER, &params).await?;
+        wait::until("the MirrorPeer to be gone", STEP, || async {
+            Ok(peers.get_opt(MIRROR_PEER).await?.is_none().then_some(()))
+        })
+        .await?;
+        let links = ListParams::default().labels(LINK_LABEL);
+        let on_hub: Api<Secret> = Api::namespaced(self.hub.clone(), RAMEN);
+        for secrets in [on_hub, self.secrets(Side::East), self.secrets(Side::West)] {
+            ensure!(
+                secrets.list(&links).await?.items.is_empty(),
+                "a delivered Secret is left"
+            );
+        }
+        for side in [Side::East, Side::West] {
+            let storage = odf::kind(&self.spoke(side), NAMESPACE, "ocs.openshift.io/v1", "StorageCluster");
+            let storage = storage.get(STORAGE_CLUSTER).await?;
+            let mirroring = &storage.data["spec"]["mirroring"];
+            ensure!(
+                *mirroring == json!({"peerSecretNames": ["by-hand"]}),
+                "mirroring of {}: {mirroring}",
+                side.cluster()
+            );
+        }
+        self.tell(&format!(
+            "MirrorPeer {MIRROR_PEER} deleted: the StorageClusters are as they were, and nothing delivered is left"
         ));
         Ok(())
     }
