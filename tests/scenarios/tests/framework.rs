@@ -227,11 +227,15 @@ async fn rolled_out(s: &Scenario, side: Side, before: &BTreeSet<String>) -> Resu
 /// The product's own agents: a configuration of one cluster's addon reaches its Deployment, and the agent goes on working.
 #[tokio::test]
 async fn our_own_agents_follow_their_configuration() -> Result<()> {
+    own_agents_follow(&Scenario::alone("framework-own").await?).await
+}
+
+/// Changes and takes away the configuration of one cluster's own agent.
+pub(crate) async fn own_agents_follow(s: &Scenario) -> Result<()> {
     const OURS: &str = peering_api::names::ADDON;
-    let s = Scenario::alone("framework-own").await?;
     let side = Side::West;
     let config = "
-apiVersion: addon.open-cluster-management.io/v1beta1
+apiVersion: addon.open-cluster-management.io/v1alpha1
 kind: AddOnDeploymentConfig
 metadata: {name: tokenexchange, namespace: multicluster-orchestrator}
 spec:
@@ -252,7 +256,7 @@ spec:
     };
     let deployments: Api<Deployment> = Api::namespaced(s.client(side), AGENT_NAMESPACE);
     let until = |what: &'static str, configured: bool| {
-        let (s, deployments) = (&s, deployments.clone());
+        let deployments = deployments.clone();
         async move {
             s.until(what, || async {
                 let deployment = deployments.get_opt(peering_api::names::AGENT).await?;
