@@ -37,7 +37,7 @@ async fn a_hub_of_ocm_1_0_is_served_like_any_other() -> Result<()> {
         s.await_target(side, &[("token", token.as_bytes())]).await?;
     }
     lives(&s, clients(env.hub().config().await?)?).await?;
-    own_agents_follow(&s).await?;
+    own_agents_follow(&s, AGENT_NAMESPACE).await?;
     s.withdraw().await?;
     the_product_goes(&s).await?;
     env.stop().await
