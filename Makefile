@@ -32,12 +32,12 @@ KUBECTL ?= kubectl
 DEFAULT_IMG := quay.io/multicluster-orchestrator/multicluster-orchestrator:latest
 
 .DEFAULT_GOAL := help
-.PHONY: help build test test-unit test-crash lint fmt generate manifests controlplane crds s3server demo demo-storage demo-status demo-down bench bench-exchange bench-storage bench-framework clean
+.PHONY: help build test test-unit test-crash lint fmt generate manifests controlplane controlplane-older crds s3server demo demo-storage demo-status demo-down bench bench-exchange bench-storage bench-framework clean
 .PHONY: docker-build docker-push bundle bundle-build bundle-push bundle-validate chart-validate catalog-build catalog-push
 .PHONY: install uninstall deploy undeploy run minikube-up minikube-deploy minikube-demo minikube-down release-check book e2e
 
 help: ## Show this list.
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## Build manager and agent as they go into the image, or for this machine where that cannot be.
 	hack/image/binaries.sh --or-host
@@ -45,13 +45,16 @@ build: ## Build manager and agent as they go into the image, or for this machine
 controlplane: ## Build etcd, Kubernetes and Open Cluster Management from source, where they are not cached.
 	@hack/controlplane/build.sh >/dev/null
 
+controlplane-older: ## Build the Open Cluster Management 1.0 that a scenario wants, where it is not cached.
+	@hack/controlplane/build.sh older >/dev/null
+
 crds: ## Get the CRDs of other operators out of their Go modules, where they are not cached.
 	@hack/crds/build.sh >/dev/null
 
 s3server: ## Build the S3 server of scenarios and demo from its Go module, where it is not cached.
 	@hack/tools.sh versitygw >/dev/null
 
-test: controlplane crds s3server ## Run every test, on real API servers.
+test: controlplane controlplane-older crds s3server ## Run every test, on real API servers.
 	$(CARGO) build --workspace --bins --locked
 	$(CARGO) test --workspace --locked
 	$(CARGO) test --locked -p scenarios --test crash -- --nocapture

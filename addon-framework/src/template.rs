@@ -1,8 +1,10 @@
 //! Manifests from templates: YAML files, embedded in the program, with values. Pure.
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use jiff::Timestamp;
 use minijinja::{Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value, escape_formatter};
 use peering_api::kube::core::DynamicObject;
 use serde_json::{Map, Value as Json};
+use x509_parser::{certificate::X509Certificate, pem::parse_x509_pem, x509::AttributeTypeAndValue};
 
 use crate::addon::AddonError;
 
@@ -10,7 +12,9 @@ use crate::addon::AddonError;
 ///
 /// A file may have several documents; one that renders to nothing is skipped. A value which is not defined is an error. A
 /// text may be put into a file as it is only if it cannot become YAML of its own; anything else goes through `tojson`, which
-/// makes one YAML value of it, with its quotes. The filter `base64` is for Secrets.
+/// makes one YAML value of it, with its quotes. The filter `base64` is for Secrets; `notBefore`, `notAfter` (RFC 3339) and
+/// `issuer` (the common name) tell of the first certificate in a PEM text, as the functions of these names do in Go's
+/// templates, and nothing of an empty text.
 ///
 /// ```
 /// use addon_framework::Templates;
@@ -75,7 +79,34 @@ fn environment() -> Environment<'static> {
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     environment.set_formatter(format);
     environment.add_filter("base64", |text: &str| BASE64.encode(text));
+    environment.add_filter("notBefore", |pem: &str| {
+        certificate(pem, |found| time(found.validity().not_before.timestamp()))
+    });
+    environment.add_filter("notAfter", |pem: &str| {
+        certificate(pem, |found| time(found.validity().not_after.timestamp()))
+    });
+    environment.add_filter("issuer", |pem: &str| {
+        certificate(pem, |found| {
+            let mut names = found.issuer().iter_common_name().map(AttributeTypeAndValue::as_str);
+            names.next().and_then(Result::ok).map(str::to_owned)
+        })
+    });
     environment
+}
+
+/// What `tell` says about the first certificate of a PEM text. There is none in an empty one, which is no error.
+fn certificate(pem: &str, tell: impl Fn(&X509Certificate<'_>) -> Option<String>) -> Result<String, Error> {
+    if pem.is_empty() {
+        return Ok(String::new());
+    }
+    let refuse = || Error::new(ErrorKind::InvalidOperation, "the text is no certificate in PEM");
+    let (_, block) = parse_x509_pem(pem.as_bytes()).map_err(|_| refuse())?;
+    let found = block.parse_x509().map_err(|_| refuse())?;
+    Ok(tell(&found).unwrap_or_default())
+}
+
+fn time(seconds: i64) -> Option<String> {
+    Timestamp::from_second(seconds).ok().map(|time| time.to_string())
 }
 
 fn documents(name: &str, text: &str) -> Result<Vec<Json>, AddonError> {
@@ -167,6 +198,25 @@ data: {a: {{ 'x' | base64 }}}
                 "{source}"
             );
         }
+    }
+
+    #[test]
+    fn certificates_tell_their_times_and_issuer() {
+        let source = "kind: A
+apiVersion: v1
+metadata: {name: a}
+data: [{{ ca | notBefore | tojson }}, {{ ca | notAfter | tojson }}, {{ ca | issuer | tojson }}]";
+        let mut params = rcgen::CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, "the CA");
+        (params.not_before, params.not_after) = (rcgen::date_time_ymd(2030, 1, 2), rcgen::date_time_ymd(2031, 3, 4));
+        let ca = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem();
+        let told = |ca: &str| render(source, &json!({"ca": ca})).map(|objects| objects[0].data["data"].clone());
+        assert_eq!(
+            told(&ca).unwrap(),
+            json!(["2030-01-02T00:00:00Z", "2031-03-04T00:00:00Z", "the CA"])
+        );
+        assert_eq!(told("").unwrap(), json!(["", "", ""]));
+        assert!(cause(&told("nothing").unwrap_err()).contains("no certificate"));
     }
 
     #[test]

@@ -4,11 +4,18 @@
 # What is missing is built into a cache directory outside the checkout, named after the Go files beside this script, so
 # that a second clone reuses it. Safe to run twice at once. Progress goes to stderr; the last line on stdout is the
 # directory of the binaries, and the CRDs of Open Cluster Management are in crds/ beside it.
+#
+# With the argument `older` it builds an older Open Cluster Management instead, and of it only what a hub and a managed
+# cluster cannot do without: one scenario needs it, and whoever does not run that one need not pay for it.
 # KUBEBUILDER_ASSETS is honoured: etcd, kube-apiserver and kubectl found there are used instead of building them.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-modules=(etcd kubernetes ocm)
+case ${1:-} in
+  '') modules=(etcd kubernetes ocm) ocm=ocm ;;
+  older) modules=(ocm-older) ocm=ocm-older ;;
+  *) printf 'usage: %s [older]\n' "$0" >&2; exit 2 ;;
+esac
 
 say() { printf 'controlplane: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
@@ -66,12 +73,14 @@ build() {
 # Copies the CRDs out of the Open Cluster Management module: they are not ours, so they are not kept in the repository.
 copy_crds() {
   [[ -d $root/crds ]] && return 0
-  local ocm out
-  ocm=$(cd "$here/ocm" && go mod download open-cluster-management.io/ocm >&2 && go list -m -f '{{.Dir}}' open-cluster-management.io/ocm)
+  local source out hub
+  source=$(cd "$here/$ocm" && go mod download open-cluster-management.io/ocm >&2 && go list -m -f '{{.Dir}}' open-cluster-management.io/ocm)
   out=$(mktemp -d "$root/.build.XXXXXX")
   mkdir -p "$out/crds/hub" "$out/crds/spoke"
-  cp "$ocm"/manifests/cluster-manager/hub/crds/*.yaml "$out/crds/hub/"
-  cp "$ocm"/manifests/klusterlet/managed/0000_0*.yaml "$out/crds/spoke/"
+  hub=$source/manifests/cluster-manager/hub
+  # Before 1.2 they were among the other manifests.
+  if [[ -d $hub/crds ]]; then cp "$hub"/crds/*.yaml "$out/crds/hub/"; else cp "$hub"/*.crd.yaml "$out/crds/hub/"; fi
+  cp "$source"/manifests/klusterlet/managed/0000_0*.yaml "$out/crds/spoke/"
   chmod -R u+w "$out"
   mv "$out/crds" "$root/crds"
   rm -rf "$out"
@@ -102,7 +111,7 @@ bin_directory() {
 
 check_go
 
-digest=$(cd "$here" && find . \( -name go.mod -o -name go.sum -o -name '*.go' \) -print0 | LC_ALL=C sort -z | xargs -0 cat | sha256sum | cut -c1-16)
+digest=$(cd "$here" && find "${modules[@]}" \( -name go.mod -o -name go.sum -o -name '*.go' \) -print0 | LC_ALL=C sort -z | xargs -0 cat | sha256sum | cut -c1-16)
 root=${XDG_CACHE_HOME:-$HOME/.cache}/multicluster-orchestrator/controlplane/$digest
 bin=$root/bin
 mkdir -p "$bin"
@@ -111,12 +120,21 @@ exec 9>"$root/.lock"
 flock --nonblock 9 || { say "waiting for another build to finish ..."; flock 9; }
 rm -rf "$root"/.build.*
 
+copy_crds
+if [[ $ocm == ocm-older ]]; then
+  build ocm-older "" \
+    registration=open-cluster-management.io/ocm/cmd/registration \
+    work=open-cluster-management.io/ocm/cmd/work \
+    addon=open-cluster-management.io/ocm/cmd/addon
+  printf '%s\n' "$bin"
+  exit 0
+fi
+
 kubernetes=$(version_of kubernetes k8s.io/kubernetes)
 IFS=. read -r major minor _ <<<"${kubernetes#v}"
 stamp="-X k8s.io/component-base/version.gitVersion=$kubernetes"
 stamp+=" -X k8s.io/component-base/version.gitMajor=$major -X k8s.io/component-base/version.gitMinor=$minor"
 
-copy_crds
 build etcd "" etcd=go.etcd.io/etcd/server/v3
 build kubernetes "$stamp" \
   kube-apiserver=k8s.io/kubernetes/cmd/kube-apiserver \

@@ -1,4 +1,5 @@
 //! The writes on objects that a source provisions.
+use addon_framework::runtime::write::is_missing;
 use exchange::source::Provision;
 use kube::{
     Api, Client,
@@ -45,7 +46,7 @@ pub async fn delete(client: &Client, place: &Place, uid: &str) -> Result<(), Ref
     match api(client, place).delete(&place.name, &params).await {
         Ok(_) => Ok(()),
         // With a uid precondition, 409 says that the name belongs to another object.
-        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
+        Err(kube::Error::Api(status)) if is_missing(&status) || status.is_conflict() => Ok(()),
         Err(error) => Err(Refusal::from(&error)),
     }
 }

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::runtime::{backoff::Backoff, error_chain};
+use crate::runtime::{backoff::Backoff, error_chain, write::is_missing};
 
 /// `leaseDurationSeconds` of the Lease, and the time between renewals. The registration agent calls the addon unavailable
 /// after five times that.
@@ -100,7 +100,7 @@ async fn renew_first(places: &[Api<Lease>], name: &str) -> Result<(), kube::Erro
     for leases in places {
         result = renew(leases, name).await;
         // One that cannot be created because it is "not found": its kind is not served.
-        if !matches!(&result, Err(kube::Error::Api(status)) if status.is_not_found()) {
+        if !matches!(&result, Err(kube::Error::Api(status)) if is_missing(status)) {
             return result;
         }
     }
@@ -115,7 +115,7 @@ async fn renew(leases: &Api<Lease>, name: &str) -> Result<(), kube::Error> {
         .await
     {
         Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.is_not_found() => leases
+        Err(kube::Error::Api(status)) if is_missing(&status) => leases
             .create(&PostParams::default(), &new_lease(name, now))
             .await
             .map(drop),
@@ -218,7 +218,14 @@ mod tests {
             } else {
                 json!({"kind": "Status", "apiVersion": "v1", "code": code, "reason": reason, "message": "", "metadata": {}})
             };
-            let body = kube::client::Body::from(body.to_string().into_bytes());
+            // As it answers for a kind that it does not serve: with no object at all.
+            let unserved = (patch, create) == (404, 404);
+            let text = if unserved {
+                "404 page not found".to_owned()
+            } else {
+                body.to_string()
+            };
+            let body = kube::client::Body::from(text.into_bytes());
             std::future::ready(http::Response::builder().status(code).body(body))
         });
         (Api::namespaced(Client::new(service, "default"), "ns"), asked)

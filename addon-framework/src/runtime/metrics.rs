@@ -110,6 +110,12 @@ impl Metrics {
             .get()
     }
 
+    /// How often a signing request of an agent was found to be `approved`, `denied`, `ignored` or `signed` so far.
+    #[must_use]
+    pub fn csr_decisions(&self, decision: &'static str) -> u64 {
+        self.csr_decisions.get_or_create(&Decided { decision }).get()
+    }
+
     pub(super) fn wrote(&self, write: &Write) {
         self.writes.get_or_create(write).inc();
     }

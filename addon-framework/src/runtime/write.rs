@@ -8,6 +8,7 @@ use json_patch::{
 use peering_api::kube::{
     self, Api, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
+    core::Status,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -22,7 +23,15 @@ where
         .await
 }
 
-/// Deletes exactly this object. Gone already is fine; returns whether it was there.
+/// Whether an API server says that there is no such object, or that it does not even serve the kind.
+///
+/// `Status::is_not_found` of kube 5.0 knows the first alone: a kind that is not served is answered by a plain text.
+#[must_use]
+pub fn is_missing(status: &Status) -> bool {
+    status.code == 404
+}
+
+/// Deletes exactly this object. Gone already is fine, and so is its kind; returns whether it was there.
 ///
 /// One which took its name meanwhile stays: the API server refuses (409), and the caller tries again with what the watch
 /// brings. That error is not taken for "gone": who is told that all is well would not come back.
@@ -40,7 +49,7 @@ where
     };
     match api.delete(&object.name_any(), &params).await {
         Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(false),
+        Err(kube::Error::Api(status)) if is_missing(&status) => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -61,7 +70,7 @@ where
         .await
     {
         Ok(written) => Ok(Some(written)),
-        Err(kube::Error::Api(status)) if status.is_not_found() && !present => Ok(None),
+        Err(kube::Error::Api(status)) if is_missing(&status) && !present => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -161,8 +170,12 @@ mod tests {
     /// What a delete makes of an answer.
     async fn deleted(code: u16, reason: &str) -> Result<bool, kube::Error> {
         let body = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": reason});
+        deleted_with(code, body.to_string()).await
+    }
+
+    async fn deleted_with(code: u16, body: String) -> Result<bool, kube::Error> {
         let service = tower::service_fn(move |_: http::Request<kube::client::Body>| {
-            let body = kube::client::Body::from(body.to_string().into_bytes());
+            let body = kube::client::Body::from(body.clone().into_bytes());
             std::future::ready(http::Response::builder().status(code).body(body))
         });
         let api: Api<ConfigMap> = Api::default_namespaced(kube::Client::new(service, "default"));
@@ -175,6 +188,8 @@ mod tests {
     async fn a_delete_is_done_when_the_object_is_gone_and_not_when_it_was_refused() {
         assert!(deleted(200, "").await.unwrap());
         assert!(!deleted(404, "NotFound").await.unwrap());
+        let unserved = deleted_with(404, "404 page not found".to_owned()).await;
+        assert!(!unserved.unwrap(), "the kind is gone, and all objects with it");
         for (code, reason) in [(409, "Conflict"), (429, "TooManyRequests"), (500, "InternalError")] {
             assert!(deleted(code, reason).await.is_err(), "{code}");
         }

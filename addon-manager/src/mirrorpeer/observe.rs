@@ -4,6 +4,7 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
+use addon_framework::runtime::write::is_missing;
 use jiff::Timestamp;
 use kube::{Api, ResourceExt, api::ListParams};
 use peering_api::{
@@ -125,7 +126,7 @@ where
 {
     match api.list(&ListParams::default()).await {
         Ok(list) => Ok(Foreign::Known(list.items.into_iter().map(Arc::new).collect())),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(Foreign::Missing),
+        Err(kube::Error::Api(status)) if is_missing(&status) => Ok(Foreign::Missing),
         Err(error) => Err(error),
     }
 }

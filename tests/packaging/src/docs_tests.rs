@@ -243,3 +243,58 @@ fn every_file_of_manifests_and_hack_that_a_page_names_exists() {
     }
     assert!(seen > 10, "only {seen} files were found");
 }
+
+/// The tests that a file of tests has: the names of its functions with an attribute `test`.
+fn tests_of(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let parts = text.split("test]\n").skip(1);
+    let names = parts.filter_map(|part| part.lines().find_map(|line| line.trim().split_once("fn ")));
+    names
+        .filter_map(|(_, rest)| Some(rest.split_once('(')?.0.to_owned()))
+        .collect()
+}
+
+#[test]
+fn every_test_that_the_table_of_parity_names_exists() {
+    let root = repository();
+    let page = fs::read_to_string(root.join("docs/framework-parity.md")).unwrap();
+    let mut seen = BTreeSet::new();
+    for (_, word) in Page::new(&page).inline() {
+        if let Some((module, test)) = word
+            .split_once("::")
+            .filter(|(module, _)| module.starts_with(char::is_lowercase))
+        {
+            let file = root.join(format!("tests/scenarios/tests/{module}.rs"));
+            assert!(
+                tests_of(&file).iter().any(|name| name == test),
+                "there is no scenario {word}"
+            );
+        } else if Path::new(&word).extension().is_some_and(|end| end == "rs") || word.ends_with('/') {
+            let known = root.join("addon-framework/src").join(&word).exists() || root.join(&word).exists();
+            assert!(known, "there is no {word}");
+        } else {
+            continue;
+        }
+        seen.insert(word);
+    }
+    assert!(seen.len() > 40, "only {} tests were found", seen.len());
+}
+
+#[test]
+fn no_row_of_the_table_of_parity_is_open() {
+    let page = fs::read_to_string(repository().join("docs/framework-parity.md")).unwrap();
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| ")).collect();
+    assert!(rows.len() > 60, "only {} rows were found", rows.len());
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let shown = cells[cells.len() - 2];
+        assert!(
+            !shown.is_empty() && !["–", "-", "not yet", "not run"].contains(&shown),
+            "{row}"
+        );
+        assert!(
+            !row.to_lowercase().contains("not run") && !row.to_lowercase().contains("not yet"),
+            "{row}"
+        );
+    }
+}

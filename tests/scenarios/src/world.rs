@@ -114,7 +114,8 @@ pub async fn install_hub(env: &Env) -> Result<RunningProcess> {
         .await?;
     let node = env.hub().node()?;
     let manager = node.await_ready(MANAGER_NAMESPACE, "addon-manager", SOON).await?;
-    let kind = GroupVersionKind::gvk("addon.open-cluster-management.io", "v1beta1", "ClusterManagementAddOn");
+    // In the version that every hub serves.
+    let kind = GroupVersionKind::gvk("addon.open-cluster-management.io", "v1alpha1", "ClusterManagementAddOn");
     let client = env.hub().client().await?;
     let definitions = Api::<DynamicObject>::all_with(client, &ApiResource::from_gvk(&kind));
     env.until("the manager to make the ClusterManagementAddOn", SOON, || async {

@@ -230,23 +230,30 @@ async fn rolled_out(s: &Scenario, side: Side, before: &BTreeSet<String>) -> Resu
 /// The product's own agents: a configuration of one cluster's addon reaches its Deployment, and the agent goes on working.
 #[tokio::test]
 async fn our_own_agents_follow_their_configuration() -> Result<()> {
+    own_agents_follow(&Scenario::alone("framework-own").await?, "").await
+}
+
+/// Changes and takes away the configuration of one cluster's own agent. `namespace` is what leaves it where it is: older CRDs do
+/// not take the empty text which says so.
+pub(crate) async fn own_agents_follow(s: &Scenario, namespace: &str) -> Result<()> {
     const OURS: &str = peering_api::names::ADDON;
     const AGENT: &str = peering_api::names::AGENT;
-    let s = Scenario::alone("framework-own").await?;
     let side = Side::West;
-    let config = "
-apiVersion: addon.open-cluster-management.io/v1beta1
+    let config = format!(
+        "
+apiVersion: addon.open-cluster-management.io/v1alpha1
 kind: AddOnDeploymentConfig
-metadata: {name: tokenexchange, namespace: multicluster-orchestrator}
+metadata: {{name: tokenexchange, namespace: multicluster-orchestrator}}
 spec:
-  agentInstallNamespace: ''
-  nodePlacement: {tolerations: [{key: infra, operator: Exists}]}
-  proxyConfig: {noProxy: .svc}
+  agentInstallNamespace: '{namespace}'
+  nodePlacement: {{tolerations: [{{key: infra, operator: Exists}}]}}
+  proxyConfig: {{noProxy: .svc}}
   resourceRequirements:
   - containerID: deployments:token-exchange-agent:agent
-    resources: {limits: {memory: 200Mi}}
-";
-    s.world.env.hub().apply_text(config).await?;
+    resources: {{limits: {{memory: 200Mi}}}}
+"
+    );
+    s.world.env.hub().apply_text(&config).await?;
     let addons = s.hub_of::<ManagedClusterAddOn>(side);
     let reference = json!([{"group": "addon.open-cluster-management.io", "resource": "addondeploymentconfigs",
         "namespace": "multicluster-orchestrator", "name": "tokenexchange"}]);
@@ -256,7 +263,7 @@ spec:
     };
     let deployments: Api<Deployment> = Api::namespaced(s.client(side), AGENT_NAMESPACE);
     let until = |what: &'static str, configured: bool| {
-        let (s, deployments) = (&s, deployments.clone());
+        let deployments = deployments.clone();
         async move {
             s.until(what, || async {
                 let deployment = deployments.get_opt(AGENT).await?;

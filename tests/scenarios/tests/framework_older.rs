@@ -77,7 +77,6 @@ fn client(config: Config, versions: &AddonVersions) -> Result<Client> {
 #[tokio::test]
 async fn an_addon_lives_on_a_hub_with_v1alpha1_only() -> Result<()> {
     let s = Scenario::shared("framework-older").await?;
-    let side = Side::East;
     let kubeconfig = Kubeconfig::read_from(s.world.env.hub().kubeconfig())?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     let versions = AddonVersions::default();
@@ -85,6 +84,12 @@ async fn an_addon_lives_on_a_hub_with_v1alpha1_only() -> Result<()> {
         watch: client(config.clone(), &versions)?,
         request: client(config, &versions)?,
     };
+    lives(&s, clients).await
+}
+
+/// The life of an addon whose manager has these clients.
+pub(crate) async fn lives(s: &Scenario, clients: Clients) -> Result<()> {
+    let side = Side::East;
     let addon = Simple::new(ADDON)
         .templates(Templates::new([("older.yaml", MANIFESTS)])?)
         .registration(|cluster, _| Some(Registration::kube_client(&cluster.name_any(), ADDON).bind("view")))

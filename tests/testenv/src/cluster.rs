@@ -237,9 +237,15 @@ impl Cluster {
     /// Kills a component with SIGKILL and starts it again as it was. Names are those of the logs: `kube-apiserver`,
     /// `kube-controller-manager`, an OCM component. An API server is ready afterwards, of others nothing is known.
     pub async fn crash(&self, component: &str) -> Result<()> {
+        self.restart_with(component, |_| ()).await
+    }
+
+    /// As [`Cluster::crash`], with other arguments from then on.
+    pub async fn restart_with(&self, component: &str, change: impl FnOnce(&mut Vec<String>)) -> Result<()> {
         let known = self.components().get(component).cloned();
-        let (spec, process) = known.ok_or_else(|| anyhow!("{} has no {component}", self.name()))?;
+        let (mut spec, process) = known.ok_or_else(|| anyhow!("{} has no {component}", self.name()))?;
         process.kill().await?;
+        change(&mut spec.args);
         let process = self.register.spawn(&spec)?;
         self.components().insert(component.to_owned(), (spec, process));
         if component == API_SERVER {

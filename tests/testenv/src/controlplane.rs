@@ -11,13 +11,31 @@ use anyhow::{Context, Result, bail, ensure};
 #[derive(Clone, Debug)]
 pub struct ControlPlane {
     directory: PathBuf,
+    /// The directory of an older Open Cluster Management's binaries.
+    older: Option<PathBuf>,
 }
 
 impl ControlPlane {
     /// Builds what is missing (minutes on a cold cache; the script tells on stderr what it does) and finds the rest.
     pub async fn build() -> Result<Self> {
         let directory = run("hack/controlplane/build.sh", &[]).await?;
-        Ok(Self { directory })
+        Ok(Self { directory, older: None })
+    }
+
+    /// The same with Open Cluster Management 1.0, whose hub serves the addon kinds in v1alpha1 only. It has no placement
+    /// controller: whatever is to be on a cluster is put there by hand.
+    pub async fn build_older() -> Result<Self> {
+        let older = run("hack/controlplane/build.sh", &["older"]).await?;
+        Ok(Self {
+            older: Some(older),
+            ..Self::build().await?
+        })
+    }
+
+    /// Whether this is the one of [`ControlPlane::build_older`].
+    #[must_use]
+    pub fn is_older(&self) -> bool {
+        self.older.is_some()
     }
 
     /// The directory of the binaries.
@@ -29,12 +47,15 @@ impl ControlPlane {
     /// The path of a binary, such as `kube-apiserver`.
     #[must_use]
     pub fn binary(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
+        let older = self.older.iter().map(|directory| directory.join(name));
+        let mut older = older.filter(|path| path.exists());
+        older.next().unwrap_or_else(|| self.directory.join(name))
     }
 
     /// The CRD files of Open Cluster Management for a `hub` or a `spoke`.
     pub fn crds(&self, role: &str) -> Result<Vec<PathBuf>> {
-        let directory = self.directory.with_file_name("crds").join(role);
+        let binaries = self.older.as_ref().unwrap_or(&self.directory);
+        let directory = binaries.with_file_name("crds").join(role);
         let entries = std::fs::read_dir(&directory).with_context(|| format!("read {}", directory.display()))?;
         let mut files: Vec<PathBuf> = entries
             .map(|entry| entry.map(|entry| entry.path()))

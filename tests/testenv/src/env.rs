@@ -35,6 +35,8 @@ pub struct Options {
     pub spokes: Vec<String>,
     /// Whether the hub manages itself too, as `local-cluster`: a third managed cluster without a third API server.
     pub local_cluster: bool,
+    /// Whether it is an older Open Cluster Management ([`ControlPlane::build_older`]).
+    pub older: bool,
     /// The directory for everything; a new one in the temporary directory when absent.
     pub directory: Option<PathBuf>,
     /// Files or directories with CRDs that the hub has from its start. Kinds that come later are collected as garbage
@@ -53,6 +55,7 @@ impl Default for Options {
         Self {
             spokes: vec!["cluster1".to_owned(), "cluster2".to_owned()],
             local_cluster: false,
+            older: false,
             directory: None,
             hub_crds: if crds.is_dir() { vec![crds] } else { Vec::new() },
             node: node::Options::default(),
@@ -79,7 +82,11 @@ impl Env {
     /// Starts an environment and waits until every managed cluster is joined and available.
     pub async fn start(options: Options) -> Result<Arc<Self>> {
         crate::runtime::handle()?;
-        let control_plane = ControlPlane::build().await?;
+        let control_plane = if options.older {
+            ControlPlane::build_older().await?
+        } else {
+            ControlPlane::build().await?
+        };
         let started = Instant::now();
         let directory = match &options.directory {
             Some(directory) => directory.clone(),

@@ -65,7 +65,7 @@ metadata: {name: open-cluster-management-agent-addon}
 ";
 
 /// Installs the hub side: the conversion webhook first, as nothing in v1beta1 can be read without it, then the CRDs. A
-/// hub that will [`join`] itself gets what a managed cluster needs as well.
+/// hub that will [`join`] itself gets what a managed cluster needs as well. An older one has no v1beta1, and no webhook.
 pub async fn install_hub(
     hub: &Cluster,
     control_plane: &ControlPlane,
@@ -73,18 +73,13 @@ pub async fn install_hub(
     local_cluster: bool,
     register: &Register,
 ) -> Result<()> {
-    let (webhook, health) = (ports::take()?, ports::take()?);
-    let kubeconfig = hub.kubeconfig().display();
-    hub.spawn(
-        "conversion-webhook",
-        &[
-            format!("--kubeconfig={kubeconfig}"),
-            format!("--certdir={}", hub.pki().directory().display()),
-            format!("--port={webhook}"),
-            format!("--health-probe-address=127.0.0.1:{health}"),
-        ],
-    )?;
-    let mut crds = hub_crds(control_plane, webhook, &hub.pki().ca_pem())?;
+    let webhook = if control_plane.is_older() {
+        None
+    } else {
+        Some(start_conversion(hub)?)
+    };
+    let port = webhook.map(|(port, _)| port);
+    let mut crds = hub_crds(control_plane, port, &hub.pki().ca_pem())?;
     for path in extra_crds {
         crds.extend(apply::load(path)?);
     }
@@ -96,13 +91,15 @@ pub async fn install_hub(
     // Started after the CRDs: it looks for new kinds to collect garbage of only twice a minute.
     hub.start_controller_manager()?;
     hub.user_kubeconfig(BOOTSTRAP_USER, None)?;
-    Wait::new("the conversion webhook", Duration::from_mins(3))
-        .register(register)
-        .until(|| async {
-            let answer = plain_http::get(health, "/readyz", Duration::from_secs(2)).await?;
-            Ok((answer.status == 200).then_some(()))
-        })
-        .await?;
+    if let Some((_, health)) = webhook {
+        Wait::new("the conversion webhook", Duration::from_mins(3))
+            .register(register)
+            .until(|| async {
+                let answer = plain_http::get(health, "/readyz", Duration::from_secs(2)).await?;
+                Ok((answer.status == 200).then_some(()))
+            })
+            .await?;
+    }
     let auto_approval = [
         "--feature-gates=ManagedClusterAutoApproval=true".to_owned(),
         format!("--auto-approved-csr-users={BOOTSTRAP_USER}"),
@@ -114,9 +111,26 @@ pub async fn install_hub(
         "controller",
         &auto_approval,
     )?;
-    hub_controller(hub, "placement-controller", "placement", "controller", &[])?;
+    if !control_plane.is_older() {
+        hub_controller(hub, "placement-controller", "placement", "controller", &[])?;
+    }
     hub_controller(hub, "ocm-addon-manager", "addon", "manager", &[])?;
     Ok(())
+}
+
+/// Starts the conversion webhook. Gives its port, and the one where it tells its health.
+fn start_conversion(hub: &Cluster) -> Result<(u16, u16)> {
+    let (port, health) = (ports::take()?, ports::take()?);
+    hub.spawn(
+        "conversion-webhook",
+        &[
+            format!("--kubeconfig={}", hub.kubeconfig().display()),
+            format!("--certdir={}", hub.pki().directory().display()),
+            format!("--port={port}"),
+            format!("--health-probe-address=127.0.0.1:{health}"),
+        ],
+    )?;
+    Ok((port, health))
 }
 
 fn hub_controller(hub: &Cluster, component: &str, program: &str, command: &str, more: &[String]) -> Result<Process> {
@@ -132,7 +146,7 @@ fn hub_controller(hub: &Cluster, component: &str, program: &str, command: &str, 
 }
 
 /// The hub's CRDs, with the conversion webhook at our own address instead of a Service.
-fn hub_crds(control_plane: &ControlPlane, webhook: u16, ca: &str) -> Result<Vec<Value>> {
+fn hub_crds(control_plane: &ControlPlane, webhook: Option<u16>, ca: &str) -> Result<Vec<Value>> {
     let bundle = STANDARD.encode(ca);
     let mut crds = Vec::new();
     for file in control_plane.crds("hub")? {
@@ -142,6 +156,7 @@ fn hub_crds(control_plane: &ControlPlane, webhook: u16, ca: &str) -> Result<Vec<
             .replace("{{ .ClusterManagerNamespace }}", "open-cluster-management-hub");
         for mut crd in apply::parse(&text).with_context(|| file.display().to_string())? {
             if let Some(client) = crd.pointer_mut("/spec/conversion/webhook/clientConfig") {
+                let webhook = webhook.ok_or_else(|| anyhow!("{} wants a webhook", file.display()))?;
                 *client = json!({"url": format!("https://127.0.0.1:{webhook}/convert"), "caBundle": bundle});
             }
             crds.push(crd);

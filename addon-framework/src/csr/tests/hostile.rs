@@ -1,8 +1,24 @@
-//! Attackers and the confused: who asks, for whom, with which subject, for what, and with which bytes.
-use peering_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+//! Attackers and the confused: who asks, for whom, with which subject, for what, and with which bytes. A table, which unit
+//! tests give to the approver and the scenario `framework_hostile` to a real API server.
+use peering_api::{
+    k8s_openapi::apimachinery::pkg::apis::meta::v1::Time,
+    kube::ResourceExt,
+    ocm::{
+        addon::v1beta1::Subject,
+        names::{ADDON_NAME_LABEL, CLUSTER_NAME_LABEL},
+    },
+};
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
+use x509_parser::{certification_request::X509CertificationRequest, prelude::FromDer};
 
-use super::*;
+use super::request::{
+    Case, GROUPS, HOST, Hostile, MASTERS, USER,
+    Verdict::{Denied, Ignored},
+    changed, params, signed,
+};
+
+/// A byte more than is read of a request.
+const OVERSIZED: usize = 16 * 1024 + 1;
 
 fn from_user(user: &str) -> Case {
     changed(|case| case.csr.spec.username = Some(user.into()))
@@ -23,9 +39,9 @@ fn labelled_as(key: &str, value: Option<&str>) -> Case {
     })
 }
 
-#[test]
-fn requests_from_others_are_left_alone() {
-    check(vec![
+/// Who asks is not the agent of that cluster.
+pub fn from_others() -> Vec<Hostile> {
+    vec![
         (
             "c10 asks for c1",
             Ignored,
@@ -75,16 +91,16 @@ fn requests_from_others_are_left_alone() {
             "comes from",
             from_user("x:system:open-cluster-management:c1:agent"),
         ),
-    ]);
+    ]
 }
 
-#[test]
-fn requests_with_other_groups_labels_or_signers_are_left_alone() {
+/// Not in the groups, or not for the labels or the signer, of an addon's agent.
+pub fn other_groups_labels_or_signers() -> Vec<Hostile> {
     let (own, all) = (
         "system:open-cluster-management:c1",
         "system:open-cluster-management:managed-clusters",
     );
-    check(vec![
+    vec![
         ("no groups", Ignored, "groups", in_groups(&[])),
         ("only its own group", Ignored, "groups", in_groups(&[own])),
         (
@@ -148,11 +164,11 @@ fn requests_with_other_groups_labels_or_signers_are_left_alone() {
             "example.com/mine",
             changed(|case| case.csr.spec.signer_name = "example.com/mine".into()),
         ),
-    ]);
+    ]
 }
 
-#[test]
-fn requests_without_a_registration_wait() {
+/// The addon or the cluster is not as it would have to be.
+pub fn without_a_registration() -> Vec<Hostile> {
     let deleting = changed(|case| {
         case.addon.as_mut().unwrap().metadata.deletion_timestamp = Some(Time(jiff::Timestamp::UNIX_EPOCH));
     });
@@ -163,7 +179,10 @@ fn requests_without_a_registration_wait() {
         };
     });
     let raised = changed(|case| case.subject().groups.push("system:masters".into()));
-    check(vec![
+    // The agent writes itself another user into the status and asks for just that.
+    let mut self_appointed = Case::with(&params("system:kube-controller-manager", &GROUPS, &[HOST]));
+    self_appointed.subject().user = "system:kube-controller-manager".into();
+    vec![
         ("no addon", Ignored, "has no addon", changed(|case| case.addon = None)),
         (
             "addon of another cluster",
@@ -206,20 +225,17 @@ fn requests_without_a_registration_wait() {
         ),
         ("token driver", Ignored, "written", token),
         ("status raised by the cluster's agent", Ignored, "written", raised),
-    ]);
-    // The agent writes itself another user into the status and asks for just that.
-    let mut case = Case::with(&params("system:kube-controller-manager", &GROUPS, &[HOST]));
-    case.subject().user = "system:kube-controller-manager".into();
-    check(vec![(
-        "user from a status written by the agent",
-        Ignored,
-        "written",
-        case,
-    )]);
+        (
+            "user from a status written by the agent",
+            Ignored,
+            "written",
+            self_appointed,
+        ),
+    ]
 }
 
-#[test]
-fn other_subjects_are_left_alone() {
+/// For somebody else.
+pub fn other_subjects() -> Vec<Hostile> {
     let with_type = |type_: DnType, value: &str| {
         let mut params = params(USER, &GROUPS, &[HOST]);
         params.distinguished_name.push(type_, value);
@@ -240,7 +256,7 @@ fn other_subjects_are_left_alone() {
         case
     };
     let other = "system:open-cluster-management:cluster:c10:addon:hello:agent:hello";
-    check(vec![
+    vec![
         (
             "CN of another cluster",
             Ignored,
@@ -282,18 +298,18 @@ fn other_subjects_are_left_alone() {
         ("O added in one RDN", Ignored, "Os", Case::with_pem(MASTERS.to_vec())),
         ("an OU", Ignored, "OUs", with_type(DnType::OrganizationalUnitName, "ou")),
         ("a country", Ignored, "more than", with_type(DnType::CountryName, "XY")),
-    ]);
+    ]
 }
 
-#[test]
-fn what_an_agent_may_never_have_is_denied() {
+/// What no agent may have.
+pub fn never_for_an_agent() -> Vec<Hostile> {
     let with = |change: fn(&mut CertificateParams)| {
         let mut params = params(USER, &GROUPS, &[HOST]);
         change(&mut params);
         Case::with(&params)
     };
     let lifetime = |seconds| changed(|case| case.csr.spec.expiration_seconds = Some(seconds));
-    check(vec![
+    vec![
         (
             "server certificate",
             Denied,
@@ -366,11 +382,11 @@ fn what_an_agent_may_never_have_is_denied() {
                 params.custom_extensions = vec![ca];
             }),
         ),
-    ]);
+    ]
 }
 
-#[test]
-fn broken_requests_are_denied() {
+/// Nothing that could be signed.
+pub fn broken() -> Vec<Hostile> {
     let good = || signed(&params(USER, &GROUPS, &[HOST]));
     let tampered = |position: fn(usize) -> usize| {
         let mut der = good().der().to_vec();
@@ -384,7 +400,7 @@ fn broken_requests_are_denied() {
     let certificate = params(USER, &GROUPS, &[HOST])
         .self_signed(&KeyPair::generate().unwrap())
         .unwrap();
-    check(vec![
+    vec![
         ("bad signature", Denied, "", tampered(|length| length - 1)),
         ("content changed after signing", Denied, "", tampered(|_| 60)),
         (
@@ -395,12 +411,7 @@ fn broken_requests_are_denied() {
         ),
         ("empty", Denied, "PEM", Case::with_pem(vec![])),
         ("no PEM", Denied, "PEM", Case::with_pem(der.clone())),
-        (
-            "oversized",
-            Denied,
-            "bytes",
-            Case::with_pem(vec![b'A'; MAX_REQUEST + 1]),
-        ),
+        ("oversized", Denied, "bytes", Case::with_pem(vec![b'A'; OVERSIZED])),
         (
             "garbage in PEM",
             Denied,
@@ -431,7 +442,7 @@ fn broken_requests_are_denied() {
             "exactly one",
             Case::with_pem(armour("NEW CERTIFICATE REQUEST", &der)),
         ),
-    ]);
+    ]
 }
 
 /// The signature of a request with another key, under this request.
