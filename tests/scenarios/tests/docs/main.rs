@@ -3,7 +3,7 @@
 //! The environment is a hub and two clusters with nothing of ours on them. README and user guide then tell a story: their blocks that are
 //! marked `sh run` are run as they stand, in their order, from the installation to links that are ready. All else is tried without
 //! effect (`kubectl.sh`). YAML is applied by a dry run on the server that knows every field; a fragment (`yaml into=FILE`) is put into
-//! the object of a file first. Which command is which is decided by `packaging::pages`.
+//! the object of a file first. The samples are tried like that too. Which command is which is decided by `packaging::pages`.
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
@@ -101,13 +101,19 @@ async fn yaml_and_commands_of_the_documentation_work() -> Result<()> {
             problems.extend(tried.err().map(problem));
         }
     }
-    println!("{counts:?}");
+    for entry in std::fs::read_dir(repository().join("manifests/samples"))? {
+        let path = entry?.path();
+        counts.samples += 1;
+        let tried = apply::load(&path).and_then(|objects| desk.dry_run(&objects));
+        problems.extend(tried.err().map(|error| format!("{}: {error:#}", path.display())));
+    }
     problems.extend(
         desk.shown_agent()
             .await
             .err()
             .map(|error| format!("manifests/agent: {error:#}")),
     );
+    println!("{counts:?}");
     for (end, _) in ABSENT.iter().filter(|(end, _)| !absent.contains(end)) {
         problems.push(format!("no command asks for it any more: {end}"));
     }
@@ -118,7 +124,7 @@ async fn yaml_and_commands_of_the_documentation_work() -> Result<()> {
     };
     ensure!(problems.is_empty(), "{}\n{explained}", problems.join("\n"));
     ensure!(
-        counts.blocks >= 8 && counts.commands > 60 && counts.run > 20,
+        counts.blocks >= 8 && counts.samples >= 6 && counts.commands > 60 && counts.run > 20,
         "too few were found: {counts:?}"
     );
     desk.env.stop().await
@@ -127,6 +133,7 @@ async fn yaml_and_commands_of_the_documentation_work() -> Result<()> {
 #[derive(Debug, Default)]
 struct Counts {
     blocks: usize,
+    samples: usize,
     commands: usize,
     run: usize,
 }
@@ -177,6 +184,11 @@ impl Desk {
         })
     }
 
+    /// Where kubectl keeps what API servers serve: not where it would find what another environment had on the same port.
+    fn cache(&self) -> PathBuf {
+        self.directory.join("cache")
+    }
+
     fn kubeconfig(&self, cluster: &str) -> Result<PathBuf> {
         Ok(match cluster {
             "hub" => self.env.hub().kubeconfig().to_owned(),
@@ -204,6 +216,7 @@ impl Desk {
             .env("HUB", self.kubeconfig("hub")?)
             .env("CLUSTER1", self.kubeconfig("cluster1")?)
             .env("CLUSTER2", self.kubeconfig("cluster2")?)
+            .env("KUBECACHEDIR", self.cache())
             .env("DOCS_RUN", if run { "1" } else { "0" })
             .stdin(Stdio::null())
             .output()?;
@@ -260,6 +273,10 @@ impl Desk {
                 documents = vec![whole];
             }
         }
+        self.dry_run(&documents)
+    }
+
+    fn dry_run(&self, documents: &[Value]) -> Result<()> {
         ensure!(!documents.is_empty(), "no object");
         let text = documents
             .iter()
@@ -277,6 +294,7 @@ impl Desk {
                 "-",
             ])
             .env("KUBECONFIG", self.kubeconfig("hub")?)
+            .env("KUBECACHEDIR", self.cache())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
