@@ -119,6 +119,8 @@ clean_up() {
   done
   ip link delete "$bridge" 2>/dev/null
   [[ -f $work/strewn ]] && remove_strewn
+  # Of preflight.sh.
+  [[ -f $work/inotify ]] && cat "$work/inotify" >/proc/sys/fs/inotify/max_user_instances
   return 0
 }
 

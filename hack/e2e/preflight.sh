@@ -6,6 +6,9 @@ packages="containerd runc buildah containernetworking-plugins iptables conntrack
 # A run was seen to take 4.5 GiB below $TMPDIR and 5 GiB of memory.
 needed_disk_mib=7000
 needed_memory_mib=6000
+# Of the kubelets and whatever else watches files; the usual limit of 128 for all of root's processes may be used up.
+needed_inotify=200
+inotify=/proc/sys/fs/inotify/max_user_instances
 
 # Prints what is in the way, if something is.
 obstacle() {
@@ -25,6 +28,7 @@ obstacle() {
   [[ -z $(ip route show "${bridge_address%.*}.0/24") ]] || { echo "this machine uses the addresses ${bridge_address%.*}.0/24 already"; return; }
   (($(df --output=avail -m "${TMPDIR:-/tmp}" | tail -n 1) >= needed_disk_mib)) || { echo "$needed_disk_mib MiB are needed below ${TMPDIR:-/tmp}"; return; }
   (($(awk '/^MemAvailable:/ {print int($2 / 1024)}' /proc/meminfo) >= needed_memory_mib)) || { echo "$needed_memory_mib MiB of free memory are needed"; return; }
+  (($(free_inotify) >= needed_inotify)) || [[ -w $inotify ]] || { echo "$inotify is too low: $needed_inotify more are needed"; return; }
   local try
   try=$(mktemp -d -t "$prefix-try.XXXXXX")
   try_network || try_mount "$try" || try_container "$try"
@@ -32,6 +36,16 @@ obstacle() {
   ip netns delete "$prefix-try" 2>/dev/null
   ip link delete "$prefix-try" 2>/dev/null
   rm -rf "$try"
+}
+
+used_inotify() { find /proc/[0-9]*/fd -lname anon_inode:inotify 2>/dev/null | wc -l; }
+free_inotify() { echo $(($(<"$inotify") - $(used_inotify))); }
+
+# Raises the limit where it is too low; clean_up sets it back.
+raise_inotify() {
+  (($(free_inotify) < needed_inotify)) || return 0
+  cat "$inotify" >"$work/inotify"
+  echo $(($(used_inotify) + needed_inotify)) >"$inotify"
 }
 
 # Each try is true, and has printed why, if it has failed.

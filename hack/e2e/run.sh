@@ -46,6 +46,7 @@ ocm_crds=$(dirname "$controlplane")/crds
 PATH=$controlplane:$(hack/tools.sh kubelet kube-proxy kube-scheduler):$PATH
 work=$(mktemp -d -t "$prefix.XXXXXX")
 note_strewn
+raise_inotify
 export CONTAINER_TOOL=buildah TLS_VERIFY=false
 # Images go with the run's directory.
 printf '[storage]\ndriver = "vfs"\ngraphroot = "%s"\nrunroot = "%s"\n' "$work/images" "$work/images-run" >"$work/storage.conf"

@@ -85,6 +85,8 @@ install_agents() {
 # A MirrorPeer from beginning to end: the same storage clusters (stand-ins with the real CRDs and S3 servers) and the same steps as
 # `make demo-storage`, on these clusters.
 mirror() {
+  # It is replaced by one with another endpoint, which an apply would add to the first.
+  k hub delete exchangeprofile odf-s3 >/dev/null
   target/debug/storage-demo visit --dir "$work/storage" --address "$bridge_address" \
     --kubeconfigs "$work/hub/kubeconfig" "$work/cluster1/kubeconfig" "$work/cluster2/kubeconfig" >"$work/mirror.log" 2>&1 &
   printf '%s storage-demo\n' "$!" >>"$work/pids"
