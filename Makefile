@@ -48,7 +48,7 @@ controlplane: ## Build etcd, Kubernetes and Open Cluster Management from source,
 controlplane-older: ## Build the Open Cluster Management 1.0 that a scenario wants, where it is not cached.
 	@hack/controlplane/build.sh older >/dev/null
 
-crds: ## Get the CRDs of storage operators out of their Go modules, where they are not cached.
+crds: ## Get the CRDs of other operators out of their Go modules, where they are not cached.
 	@hack/crds/build.sh >/dev/null
 
 s3server: ## Build the S3 server of scenarios and demo from its Go module, where it is not cached.
@@ -76,7 +76,7 @@ lint: ## Check formatting, lints, generated files, profiles and scripts.
 	$(CARGO) run -q --locked -p peering-api --example generate -- --check .
 	$(CARGO) run -q --locked -p packaging -- manifests --check --repository .
 	$(CARGO) run -q --locked -p addon-manager --bin profile-lint -- $(PROFILES)
-	@if command -v shellcheck >/dev/null; then shellcheck -x hack/*.sh hack/*/*.sh .ci/run; \
+	@if command -v shellcheck >/dev/null; then shellcheck -x hack/*.sh hack/*/*.sh tests/scenarios/tests/docs/*.sh .ci/run; \
 	  else echo "shellcheck is not installed: scripts were not checked"; fi
 
 fmt: ## Format the code.
@@ -147,8 +147,9 @@ minikube-down: ## Delete the three minikube clusters.
 release-check: ## Tell what keeps this checkout from being released.
 	hack/release-check.sh $(VERSION)
 
-book: ## Write the documentation as a site into target/book (needs mdbook: cargo install mdbook).
-	mdbook build
+book: ## Write the documentation as a site into target/book (mdbook is built when first needed, which takes minutes).
+	$$(hack/tools.sh mdbook)/mdbook build
+	cp -r manifests charts target/book
 
 demo: controlplane ## Start a hub and two clusters, hand a secret and CA bundles over, and leave it all running.
 	$(CARGO) build --workspace --bins --locked

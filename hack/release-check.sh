@@ -18,6 +18,13 @@ sed -n '/^## Unreleased/,/^## [0-9]/p' CHANGELOG.md | grep -q '^\* ' && miss "CH
 grep -qE "^name: odf-multicluster-orchestrator.v$version$|  name: odf-multicluster-orchestrator.v$version$" bundle/manifests/*.clusterserviceversion.yaml ||
   miss "the bundle is of another version: make manifests"
 "${CARGO:-cargo}" metadata --locked --format-version 1 --no-deps >/dev/null 2>&1 || miss "Cargo.lock is not up to date"
+tools=$(hack/tools.sh cargo-deny mdbook)
+"$tools/cargo-deny" --log-level error check licenses bans sources >&2 || miss "dependencies break deny.toml"
+# Needs the internet: a release that nobody could check for advisories is not to be made.
+"$tools/cargo-deny" --log-level error check advisories >&2 || miss "advisories about dependencies were found, or could not be looked up"
+site=$(mktemp -d)
+trap 'rm -rf "$site"' EXIT
+"$tools/mdbook" build --dest-dir "$site" >&2 || miss "the documentation cannot be built as a site"
 "${CARGO:-cargo}" run -q --locked -p packaging -- manifests --check --repository . || found=1
 
 ((found == 0)) && echo "version $version can be released"

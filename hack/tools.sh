@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds tools from Go modules and prints the directory that holds them: tools.sh NAME...
+# Builds tools from Go modules and crates, and prints the directory that holds them: tools.sh NAME...
 #
-# Each is built once, into a cache directory outside the checkout that is named after its module's go.mod and go.sum, and
-# linked into one directory. Safe to run twice at once. Progress goes to stderr. (The control planes of the ordinary tests have
+# Each is built once, into a cache directory outside the checkout that is named after its module's go.mod and go.sum, or after the
+# crate's version, and linked into one directory. Safe to run twice at once. Progress goes to stderr. (The control planes of the ordinary tests have
 # a script of their own: hack/controlplane/build.sh.)
 set -euo pipefail
 
@@ -15,7 +15,6 @@ fail() { say "$*"; exit 1; }
 
 # The module's own Go is used: no other toolchain is downloaded behind the user's back, and no go.work above interferes.
 export GOTOOLCHAIN=local GOWORK=off GOFLAGS="-mod=readonly -buildvcs=false -trimpath"
-command -v go >/dev/null || fail "there is no go in PATH; Go 1.26 or newer is needed (https://go.dev/dl/)"
 
 # Prints module directory, build tags and package of a tool.
 where() {
@@ -35,18 +34,50 @@ where() {
   esac
 }
 
+# Prints name and version of the crate of a tool that is written in Rust.
+crate() {
+  case $1 in
+    cargo-deny) echo "cargo-deny 0.20.2" ;;
+    mdbook) echo "mdbook 0.5.4" ;;
+  esac
+}
+
+# Holds the lock of a directory until `unlock`.
+lock() {
+  mkdir -p "$1"
+  exec 9>"$1/.lock"
+  flock 9
+}
+unlock() { exec 9>&-; }
+
+build_crate() {
+  local name=$1 crate=$2 version=$3 directory=$cache/$2-$3 start=$SECONDS
+  lock "$directory"
+  if [[ ! -x $directory/bin/$name ]]; then
+    say "building $name ..."
+    # Not in the checkout, whose configuration is not meant for it.
+    (cd "$cache" && "${CARGO:-cargo}" install --locked --quiet --version "$version" --root "$directory" "$crate") 9>&- >&2
+    say "built $name in $((SECONDS - start)) s"
+  fi
+  unlock
+  ln -sfn "$directory/bin/$name" "$cache/bin/$name"
+}
+
 build() {
-  local name=$1 module tags package directory flags="-s -w" start=$SECONDS
+  local name=$1 crate version module tags package directory flags="-s -w" start=$SECONDS
+  read -r crate version < <(crate "$name") || true
+  if [[ -n $crate ]]; then
+    build_crate "$name" "$crate" "$version"
+    return
+  fi
+  command -v go >/dev/null || fail "there is no go in PATH; Go 1.26 or newer is needed (https://go.dev/dl/)"
   read -r module tags package < <(where "$name")
   # A program of our own changes with its sources, which stand beside go.mod and in directories that it embeds.
   directory=$cache/$(basename "$module")-$(cd "$hack/$module" && find . -type f | LC_ALL=C sort | xargs cat | sha256sum | cut -c1-16)
-  mkdir -p "$directory"
-  exec 9>"$directory/.lock"
-  flock 9
+  lock "$directory"
   if [[ ! -x $directory/$name ]]; then
     say "building $name ..."
     if [[ $module == e2e/node ]]; then
-      local version
       version=$(sed -n 's#^require k8s.io/kubernetes \(.*\)$#\1#p' "$hack/$module/go.mod")
       # Without the stamp, clients read v0.0.0-master.
       flags+=" -X k8s.io/component-base/version.gitVersion=$version -X k8s.io/component-base/version.gitMajor=1"
@@ -58,7 +89,7 @@ build() {
     mv "$directory/$name.part" "$directory/$name"
     say "built $name in $((SECONDS - start)) s"
   fi
-  exec 9>&-
+  unlock
   ln -sfn "$directory/$name" "$cache/bin/$name"
 }
 

@@ -166,13 +166,14 @@ mod tests {
             .iter()
             .map(|object| object.types.clone().unwrap().kind)
             .collect();
-        assert_eq!(kinds, ["ServiceAccount", "Role", "RoleBinding", "Deployment"]);
-        assert!(
-            objects
-                .iter()
-                .all(|object| object.namespace().as_deref() == Some("ns-x"))
-        );
-        let deployment = serde_json::to_string(&objects[3]).unwrap();
+        let in_namespace = ["ServiceAccount", "Role", "RoleBinding", "NetworkPolicy", "Deployment"];
+        assert_eq!(kinds.len(), in_namespace.len() + 1);
+        for (kind, object) in kinds.iter().zip(&objects) {
+            let namespaced = in_namespace.contains(&kind.as_str());
+            assert_eq!(object.namespace().as_deref(), namespaced.then_some("ns-x"), "{kind}");
+            assert!(namespaced || kind == "PriorityClass", "{kind}");
+        }
+        let deployment = serde_json::to_string(&objects[5]).unwrap();
         assert!(deployment.contains("--cluster-name=cluster-x") && deployment.contains("\"image\":\"image-x\""));
         assert!(!deployment.contains("${"), "a hole was not filled");
         assert!(

@@ -100,7 +100,7 @@ pub struct Failure {
 pub struct Settings {
     /// Time from the end of one run to the next, on average.
     pub interval: SignedDuration,
-    /// How long a run may take.
+    /// How long a run may take. It may be longer than the interval, which begins at its end.
     pub timeout: SignedDuration,
     /// How many runs in a row must fail before that counts; 0 is taken as 1. Set 1 for what cannot fail by chance, such
     /// as an expiry.
@@ -113,12 +113,6 @@ pub struct Settings {
 const MIN_INTERVAL: SignedDuration = SignedDuration::from_secs(1);
 
 impl Settings {
-    /// When a run has to be given up: before the next one is due.
-    #[must_use]
-    pub fn deadline(&self) -> SignedDuration {
-        self.timeout.min(self.pace())
-    }
-
     fn pace(&self) -> SignedDuration {
         self.interval.max(MIN_INTERVAL)
     }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Gets the CRDs of storage operators for the tests out of the Go modules that hold them.
+# Gets the CRDs of storage operators, OLM and prometheus-operator for the tests out of the Go modules that hold them.
 #
 # They are not ours, so they are not kept in the repository. Only zips are downloaded, checked against go.sum beside this
 # script; nothing is compiled. What is missing is written into a cache directory outside the checkout, named after the
@@ -19,6 +19,10 @@ files=(
   'github.com/noobaa/noobaa-operator/v5 deploy/obc/*_crd.yaml'
   'github.com/openshift/api route/v1/zz_generated.crd-manifests/routes.crd.yaml'
   'github.com/openshift/api config/v1/zz_generated.crd-manifests/0000_03_config-operator_01_proxies.crd.yaml'
+  'github.com/operator-framework/api crds/operators.coreos.com_catalogsources.yaml'
+  'github.com/operator-framework/api crds/operators.coreos.com_subscriptions.yaml'
+  'github.com/prometheus-operator/prometheus-operator example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml'
+  'github.com/prometheus-operator/prometheus-operator example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml'
   'github.com/rook/rook deploy/examples/crds.yaml'
 )
 

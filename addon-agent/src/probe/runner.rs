@@ -221,7 +221,7 @@ impl Task {
     /// Runs once; returns whether that changes what counts.
     async fn once(&self) -> bool {
         let settings = &self.network.settings;
-        let deadline = Duration::try_from(settings.deadline()).unwrap_or_default();
+        let deadline = Duration::try_from(settings.timeout).unwrap_or_default();
         let result = run(&self.probe, deadline).await;
         let (what, now) = (self.network.what.as_str(), Timestamp::now());
         self.metrics.probed(

@@ -1,4 +1,4 @@
-//! Fills in what rollouts of configurations need from the framework: hashes and generations, on addons and on their definitions.
+//! Fills in what rollouts of configurations need from the framework: hashes, on the definitions of addons.
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use peering_api::{
@@ -6,34 +6,20 @@ use peering_api::{
         self, Api, Resource, ResourceExt,
         api::{Patch, PatchParams},
     },
-    ocm::{ClusterManagementAddOn, ManagedClusterAddOn},
+    ocm::ClusterManagementAddOn,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tracing::debug;
 
-use super::{Error, Key, Shared};
-use crate::{config, registration::is_owned, runtime::Outcome};
+use super::{Error, Shared};
+use crate::{config, runtime::Outcome};
 
 /// How soon to look again after a conflict, if no event of the other write comes (it does, at once).
 const AFTER_CONFLICT: Duration = Duration::from_secs(1);
 
-/// `status.configReferences` of an addon on a cluster.
-pub(super) async fn reconcile(shared: Arc<Shared>, key: Key) -> Result<Outcome, Error> {
-    let Some((observed, watches)) = shared.observed(&key).zip(shared.watches.get()) else {
-        return Ok(Outcome::Done);
-    };
-    let find = |kind: &_, config: &_| watches.find_config(kind, config);
-    let references = config::observed(&observed.options.configs, &observed.object, &find);
-    let Some(references) = references.filter(|_| is_owned(&observed.object)) else {
-        return Ok(Outcome::Done);
-    };
-    let api: Api<ManagedClusterAddOn> = shared.addon_api(&key.cluster);
-    write(&api, &*observed.object, &json!({"configReferences": references})).await
-}
-
 /// The status of an addon's definition: its defaults, and the configurations of its placements.
-pub(super) async fn reconcile_defaults(shared: Arc<Shared>, addon: String) -> Result<Outcome, Error> {
+pub(super) async fn reconcile(shared: Arc<Shared>, addon: String) -> Result<Outcome, Error> {
     let Some((ours, watches)) = shared.addons.get(&addon).zip(shared.watches.get()) else {
         return Ok(Outcome::Done);
     };

@@ -276,20 +276,15 @@ async fn tell(shared: &Shared, key: &Key, observed: &Observed, said: Vec<Wanted>
         "write the conditions of the works of ManagedClusterAddOn {}/{}",
         key.cluster, key.addon
     );
-    let written = conditions::apply_status(&shared.addon_api(&key.cluster), &**object, MANAGER, &status).await;
-    written.map(drop).map_err(Error::request(action))
+    shared.write_status(MANAGER, key, object, &status, action).await
 }
 
 /// All of the status that this controller owns; `None` if it stands there already.
 fn status(observed: &Observed, said: &[Wanted], now: Timestamp) -> Option<Map<String, Value>> {
     let existing = observed.object.status.clone().unwrap_or_default();
-    let health = &observed.options.health;
-    let known = existing.health_check.as_ref().and_then(|check| check.mode.as_deref());
-    let moved = known.unwrap_or("Lease") != health.mode();
-    if conditions::changed(&existing.conditions, said, now).is_none() && !moved {
-        return None;
-    }
+    conditions::changed(&existing.conditions, said, now)?;
     let hosted = [hosted::VALIDITY, hosted::APPLIED];
+    let health = &observed.options.health;
     let owned = [condition::MANIFEST_APPLIED]
         .into_iter()
         .chain(health.is_judged().then_some(condition::AVAILABLE))
@@ -300,12 +295,7 @@ fn status(observed: &Observed, said: &[Wanted], now: Timestamp) -> Option<Map<St
             None => find(&existing.conditions, type_).cloned(),
         })
         .collect();
-    let mut status = Map::new();
-    status.insert("conditions".to_owned(), json!(conditions));
-    if moved || health.mode() != "Lease" {
-        status.insert("healthCheck".to_owned(), json!({"mode": health.mode()}));
-    }
-    Some(status)
+    Some(Map::from_iter([("conditions".to_owned(), json!(conditions))]))
 }
 
 #[cfg(test)]
@@ -340,33 +330,21 @@ mod tests {
     }
 
     #[test]
-    fn with_a_lease_neither_health_nor_its_mode_are_ours() {
+    fn with_a_lease_the_health_is_not_ours() {
         let status =
             |current: &Value, wanted: &[Wanted]| status(&observed(Health::Lease, current), wanted, Timestamp::now());
         let applied = said(condition::MANIFEST_APPLIED);
-        let written = status(
-            &json!({"healthCheck": {"mode": "Lease"}}),
-            std::slice::from_ref(&applied),
-        )
-        .unwrap();
-        assert_eq!(
-            (types(&written), written.get("healthCheck")),
-            (vec!["ManifestApplied"], None)
-        );
+        let written = status(&json!({}), std::slice::from_ref(&applied)).unwrap();
+        assert_eq!(types(&written), ["ManifestApplied"]);
         assert_eq!(status(&Value::Object(written), &[applied]), None);
         assert_eq!(status(&json!({}), &[]), None);
-        let back = status(&json!({"healthCheck": {"mode": "Customized"}}), &[]).unwrap();
-        assert_eq!(back["healthCheck"]["mode"], "Lease", "it was judged by us before");
     }
 
     #[test]
-    fn a_judged_health_is_written_with_its_mode_and_stays_while_nothing_new_is_known() {
+    fn a_judged_health_is_written_and_stays_while_nothing_new_is_known() {
         let both = [said(condition::MANIFEST_APPLIED), said(condition::AVAILABLE)];
         let first = status(&observed(Health::Works, &json!({})), &both, Timestamp::now()).unwrap();
-        assert_eq!(
-            (types(&first), &first["healthCheck"]["mode"]),
-            (vec!["ManifestApplied", "Available"], &json!("Customized"))
-        );
+        assert_eq!(types(&first), ["ManifestApplied", "Available"]);
         let there = observed(Health::Works, &Value::Object(first));
         assert_eq!(status(&there, &both, Timestamp::now()), None);
         let failed = Wanted::new(condition::MANIFEST_APPLIED, false, "F", "");

@@ -7,6 +7,7 @@ mod hooks;
 mod registration;
 mod removal;
 mod render;
+mod status;
 mod watches;
 
 use std::{
@@ -22,9 +23,11 @@ use peering_api::{
     kube::{self, Api, ResourceExt},
     ocm::{
         ManagedCluster, ManagedClusterAddOn, ManifestWork,
+        addon::ConfigReference,
         names::{ADDON_NAME_LABEL, ADDON_NAMESPACE_LABEL},
     },
 };
+use serde_json::{Map, Value, json};
 use thiserror::Error;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
@@ -38,7 +41,7 @@ use crate::{
     config::{self, Resolution},
     rbac,
     runtime::{
-        Clients, Outcome, Queue, RunOptions, WatchState,
+        Clients, Outcome, Queue, Recent, RunOptions, WatchState,
         conditions::{self, Wanted},
         run, write,
     },
@@ -82,9 +85,9 @@ impl Error {
     fn lasts(&self) -> bool {
         match self {
             Self::Request {
-                source: kube::Error::Api(status),
+                source: source @ kube::Error::Api(status),
                 ..
-            } => !matches!(status.code, 409 | 429 | 503 | 504),
+            } => !write::is_outdated(source) && !matches!(status.code, 429 | 503 | 504),
             Self::Request { .. } => false,
             Self::Addon(_) | Self::Work(_) => true,
         }
@@ -170,6 +173,7 @@ impl Builder {
             works: Mutex::default(),
             bindings: Mutex::default(),
             memo: Memo::default(),
+            recent: Recent::default(),
             watches: OnceLock::new(),
         };
         Ok(Manager {
@@ -253,7 +257,6 @@ impl Manager {
                 self.control("removal", &queues.removal, &token, removal::reconcile),
                 self.control("csr-approval", &queues.requests, &token, approval::reconcile),
                 self.control("configs", &queues.configs, &token, configs::reconcile),
-                self.control("default-configs", &queues.defaults, &token, configs::reconcile_defaults),
             );
         }
         tasks.close();
@@ -285,9 +288,8 @@ struct Queues {
     deploy: Queue<Key>,
     removal: Queue<Key>,
     requests: Queue<String>,
-    configs: Queue<Key>,
     /// Names of addons.
-    defaults: Queue<String>,
+    configs: Queue<String>,
 }
 
 /// One of the manager's addons. Its options never change.
@@ -308,6 +310,7 @@ struct Shared {
     /// Names of an addon's `RoleBinding`s that were seen, as above.
     bindings: Mutex<HashMap<Key, BTreeSet<String>>>,
     memo: Memo,
+    recent: Recent<ManagedClusterAddOn>,
     watches: OnceLock<Watches>,
 }
 
@@ -316,7 +319,8 @@ impl Shared {
     fn observed(&self, key: &Key) -> Option<Observed> {
         let ours = self.addons.get(&key.addon)?;
         let watches = self.watches.get()?;
-        let object = watches.addons.get(&key.addon)?.get(Some(&key.cluster), &key.addon)?;
+        let known = watches.addons.get(&key.addon)?.get(Some(&key.cluster), &key.addon)?;
+        let object = self.recent.newest(known);
         let managed = is_managed(watches.definition(&key.addon).as_deref());
         let find = |kind: &_, config: &_| watches.find_config(kind, config);
         Some(Observed {
@@ -326,6 +330,13 @@ impl Shared {
             object,
             cluster: watches.clusters.get(None, &key.cluster),
         })
+    }
+
+    /// The configuration references of an addon with hashes and generations, if those differ.
+    fn references(&self, observed: &Observed) -> Option<Vec<ConfigReference>> {
+        let watches = self.watches.get()?;
+        let find = |kind: &_, config: &_| watches.find_config(kind, config);
+        config::observed(&observed.options.configs, &observed.object, &find)
     }
 
     fn addon_api(&self, cluster: &str) -> Api<ManagedClusterAddOn> {
@@ -339,7 +350,6 @@ impl Shared {
         self.queues.registration.add(key.clone());
         self.queues.deploy.add(key.clone());
         self.queues.removal.add(key.clone());
-        self.queues.configs.add(key.clone());
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
         for request in waiting.into_iter().flatten() {
             self.queues.requests.add(request);
@@ -428,10 +438,11 @@ impl Shared {
             "{verb} finalizer {finalizer} of ManagedClusterAddOn {}/{}",
             key.cluster, key.addon
         );
-        write::finalizer(&self.addon_api(&key.cluster), object, finalizer, present)
-            .await
-            .map(drop)
-            .map_err(Error::request(action))
+        let written = write::finalizer(&self.addon_api(&key.cluster), object, finalizer, present).await;
+        if let Some(written) = written.map_err(Error::request(action))? {
+            self.recent.wrote(written);
+        }
+        Ok(())
     }
 
     /// Writes one condition of an addon on a cluster, under a field manager of its own.
@@ -447,8 +458,25 @@ impl Shared {
             wanted.type_, key.cluster, key.addon
         );
         let wanted = [wanted.at(object.metadata.generation)];
-        let written = conditions::apply(&self.addon_api(&key.cluster), object, manager, existing, &wanted).await;
-        written.map(drop).map_err(Error::request(action))
+        let Some(conditions) = conditions::changed(existing, &wanted, Timestamp::now()) else {
+            return Ok(());
+        };
+        let status = Map::from_iter([("conditions".to_owned(), json!(conditions))]);
+        self.write_status(manager, key, object, &status, action).await
+    }
+
+    /// Writes everything that a field manager owns in the status of an addon.
+    async fn write_status(
+        &self,
+        manager: &str,
+        key: &Key,
+        object: &ManagedClusterAddOn,
+        status: &Map<String, Value>,
+        action: String,
+    ) -> Result<(), Error> {
+        let written = conditions::apply_status(&self.addon_api(&key.cluster), object, manager, status).await;
+        self.recent.wrote(written.map_err(Error::request(action))?);
+        Ok(())
     }
 
     fn wait_for_change(&self, key: Key, request: String) {

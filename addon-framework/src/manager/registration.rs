@@ -1,24 +1,26 @@
-//! Registers an addon's agent: first its permissions, then, in one write, namespace, registrations and `RegistrationApplied`.
+//! Registers an addon's agent: first its permissions, then, in one write, namespace, registrations, `RegistrationApplied`, and what
+//! rollouts of its configurations need to know.
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use peering_api::{
     k8s_openapi::api::rbac::v1::{Role, RoleBinding},
-    kube::{self, Api, ResourceExt},
+    kube::{Api, ResourceExt},
     ocm::{
-        GroupResource, ManagedClusterAddOn,
+        ManagedClusterAddOn,
         addon::v1beta1::RegistrationConfig,
         names::{condition, reason},
     },
 };
-use serde_json::{Map, Value, json};
 use tracing::debug;
 
-use super::{Error, Key, Shared};
+use super::{
+    Error, Key, Shared,
+    status::{self, Wish},
+};
 use crate::{
-    addon::{Options, Registration},
-    compare,
-    config::{ConfigKind, Resolution, Settings},
+    addon::Registration,
+    config::{Resolution, Settings},
     rbac,
     registration::{install_namespace, is_guarded, is_owned, merge},
     runtime::{
@@ -47,51 +49,63 @@ pub(super) async fn reconcile(shared: Arc<Shared>, key: Key) -> Result<Outcome, 
     let Some(cluster) = &observed.cluster else {
         return Ok(Outcome::Done);
     };
+    let known = Wish {
+        references: shared.references(&observed),
+        ..Wish::new(options)
+    };
     let configs = match &observed.configs {
         Resolution::Known(configs) => configs,
+        // OCM's addon-manager waits for these hashes.
+        Resolution::Pending { told: None, .. } if hashes_differ(object, &known) => {
+            return register(&shared, &key, object, &known).await;
+        }
         // What comes by itself is waited for: everything is written at once then.
         Resolution::Pending { told: None, .. } => return Ok(Outcome::Done),
         Resolution::Pending { told: Some(told), .. } => {
             let wish = Wish {
                 condition: (!is_registered(object)).then(|| pending(told, object)),
-                ..Wish::new(options)
+                ..known
             };
             return register(&shared, &key, object, &wish).await;
         }
     };
     let settings = Settings::new(&configs.deployment_configs()?, cluster);
-    let namespace = install_namespace(object, options, &settings);
     let wanted = observed.addon.registration(cluster, object);
-    let existing = registrations(object);
     let merged = wanted
         .as_ref()
-        .map(|wanted| merge(&key.cluster, existing, &wanted.configs))
+        .map(|wanted| merge(&key.cluster, registrations(object), &wanted.configs))
         .unwrap_or_default();
     let permitted = permit(&shared, &key, object, wanted.as_ref(), &merged).await;
     let (registrations, condition) = match &permitted {
-        Ok(()) => (merged, applied(wanted.as_ref())),
+        Ok(()) => (Some(merged), applied(wanted.as_ref())),
         Err(error) if !error.lasts() => return permitted.map(|()| Outcome::Done),
         // Credentials without permissions are of no use yet: what is registered stays as it is.
-        Err(error) => (existing.to_vec(), failed(&key, &error_chain(error))),
+        Err(error) => (None, failed(&key, &error_chain(error))),
     };
     let wish = Wish {
-        namespace: Some(&namespace),
-        registrations: Some(&registrations),
+        namespace: Some(install_namespace(object, options, &settings)),
+        registrations,
         condition: Some(condition.at(object.metadata.generation)),
-        ..Wish::new(options)
+        ..known
     };
     let outcome = register(&shared, &key, object, &wish).await?;
     permitted.map(|()| outcome)
 }
 
+fn hashes_differ(object: &ManagedClusterAddOn, wish: &Wish) -> bool {
+    let existing = object.status.iter().flat_map(|status| &status.config_references);
+    let mut both = existing.zip(wish.references.iter().flatten());
+    both.any(|(old, new)| old.desired_config != new.desired_config)
+}
+
 /// Writes what differs from what is there.
-async fn register(shared: &Shared, key: &Key, object: &ManagedClusterAddOn, wish: &Wish<'_>) -> Result<Outcome, Error> {
-    let Some(status) = status(object, wish, Timestamp::now()) else {
+async fn register(shared: &Shared, key: &Key, object: &ManagedClusterAddOn, wish: &Wish) -> Result<Outcome, Error> {
+    let Some(patch) = status::patch(object, wish, Timestamp::now()) else {
         return Ok(Outcome::Done);
     };
-    match conditions::apply_status_locked(&shared.addon_api(&key.cluster), object, MANAGER, &status).await {
-        Err(kube::Error::Api(refused)) if refused.is_conflict() => {
-            // Usual at an installation: others write into the same status. What they wrote is on its way to us.
+    match write::patch_status(&shared.addon_api(&key.cluster), object, MANAGER, patch).await {
+        Err(refused) if write::is_outdated(&refused) => {
+            // What others wrote is on its way to us.
             debug!(
                 cluster = key.cluster,
                 addon = key.addon,
@@ -104,7 +118,8 @@ async fn register(shared: &Shared, key: &Key, object: &ManagedClusterAddOn, wish
                 "write the registration of ManagedClusterAddOn {}/{}",
                 key.cluster, key.addon
             );
-            result.map(|_| Outcome::Done).map_err(Error::request(action))
+            shared.recent.wrote(result.map_err(Error::request(action))?);
+            Ok(Outcome::Done)
         }
     }
 }
@@ -152,62 +167,6 @@ fn failed(key: &Key, cause: &str) -> Wanted {
         reason::PERMISSION_FAILED,
         message,
     )
-}
-
-/// What this controller owns of the status; `None`: as it is.
-struct Wish<'a> {
-    namespace: Option<&'a str>,
-    registrations: Option<&'a [RegistrationConfig]>,
-    condition: Option<Wanted>,
-    supported: Vec<GroupResource>,
-}
-
-impl Wish<'_> {
-    fn new(options: &Options) -> Self {
-        Self {
-            namespace: None,
-            registrations: None,
-            condition: None,
-            supported: options.configs.iter().map(ConfigKind::group_resource).collect(),
-        }
-    }
-}
-
-/// All of the status that this controller owns; `None` if it stands there already.
-fn status(object: &ManagedClusterAddOn, wish: &Wish<'_>, now: Timestamp) -> Option<Map<String, Value>> {
-    let existing = object.status.clone().unwrap_or_default();
-    let namespace = wish.namespace.or(existing.namespace.as_deref());
-    let registrations = wish.registrations.unwrap_or(&existing.registrations);
-    let (old, new) = (json!(existing.registrations), json!(registrations));
-    let news = conditions::changed(&existing.conditions, wish.condition.as_slice(), now);
-    // Those of other frameworks may stand beside ours.
-    let declared = wish
-        .supported
-        .iter()
-        .all(|kind| existing.supported_configs.contains(kind));
-    if existing.namespace.as_deref() == namespace && compare::same(&old, &new) && news.is_none() && declared {
-        return None;
-    }
-    let condition = match &wish.condition {
-        Some(wanted) => Some(conditions::merge(&existing.conditions, wanted, now)),
-        None => conditions::find(&existing.conditions, condition::REGISTRATION_APPLIED).cloned(),
-    };
-    let mut status = Map::new();
-    let mut put = |name: &str, value: Value| status.insert(name.to_owned(), value);
-    if let Some(namespace) = namespace {
-        put("namespace", namespace.into());
-    }
-    if let Some(condition) = condition {
-        put("conditions", json!([condition]));
-    }
-    if !wish.supported.is_empty() {
-        put("supportedConfigs", json!(wish.supported));
-    }
-    // An empty list says that others' entries must go too; where there is none, none is needed.
-    if !(registrations.is_empty() && existing.registrations.is_empty()) {
-        put("registrations", new);
-    }
-    Some(status)
 }
 
 /// Sets up or takes away the agent's `Role` and `RoleBinding`.
@@ -300,6 +259,8 @@ async fn permit_binding(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn addon(status: &Value) -> ManagedClusterAddOn {
@@ -307,77 +268,32 @@ mod tests {
             .unwrap()
     }
 
-    fn wish<'a>(registrations: &'a [RegistrationConfig], namespace: &'a str, condition: Wanted) -> Wish<'a> {
-        Wish {
-            namespace: Some(namespace),
-            registrations: Some(registrations),
-            condition: Some(condition),
-            ..Wish::new(&Options::default())
-        }
-    }
-
     #[test]
-    fn everything_is_written_at_once_and_then_nothing() {
-        let registration = Registration::kube_client("c1", "hello");
-        let wished = |namespace| wish(&registration.configs, namespace, applied(Some(&registration)));
-        let written = status(&addon(&json!({})), &wished("ns"), Timestamp::now()).unwrap();
-        assert_eq!(
-            written.keys().collect::<Vec<_>>(),
-            ["conditions", "namespace", "registrations"]
-        );
-        let after = addon(&Value::Object(written.clone()));
-        let later = Timestamp::now() + jiff::SignedDuration::from_hours(1);
-        assert_eq!(status(&after, &wished("ns"), later), None);
-        let moved = status(&after, &wished("other"), later).unwrap();
-        assert_eq!(
-            moved["conditions"], written["conditions"],
-            "all that is owned is sent, with the old times"
-        );
-    }
-
-    #[test]
-    fn no_registration_empties_the_list_only_if_there_is_one() {
+    fn an_addon_without_registration_is_registered_too() {
         assert_eq!(applied(None).reason, "NilRegistration");
-        let wished = || wish(&[], "ns", applied(None));
-        let fresh = status(&addon(&json!({})), &wished(), Timestamp::now()).unwrap();
-        assert!(!fresh.contains_key("registrations"));
-        let registered = addon(&json!({"registrations": Registration::kube_client("c1", "hello").configs}));
-        let emptied = status(&registered, &wished(), Timestamp::now()).unwrap();
-        assert_eq!(emptied["registrations"], json!([]));
+        assert_eq!(applied(None).status, conditions::Status::True);
     }
 
     #[test]
-    fn kinds_of_configuration_are_told_before_anything_else_is_known_and_take_nothing_away() {
-        let options = Options {
-            configs: vec![ConfigKind::deployment_config()],
-            ..Options::default()
-        };
-        let ours = json!([{"group": "addon.open-cluster-management.io", "resource": "addondeploymentconfigs"}]);
-        let first = status(&addon(&json!({})), &Wish::new(&options), Timestamp::now()).unwrap();
-        assert_eq!(Value::Object(first), json!({"supportedConfigs": ours}));
-        let registration = Registration::kube_client("c1", "hello");
-        let registered = wish(&registration.configs, "ns", applied(Some(&registration)));
-        let mut before = Value::Object(status(&addon(&json!({})), &registered, Timestamp::now()).unwrap());
-        let added = status(&addon(&before), &Wish::new(&options), Timestamp::now()).unwrap();
-        before["supportedConfigs"] = ours.clone();
-        assert_eq!(Value::Object(added), before);
-        let mut all = ours;
-        all.as_array_mut()
-            .unwrap()
-            .push(json!({"group": "g", "resource": "theirs"}));
-        before["supportedConfigs"] = all;
-        assert_eq!(status(&addon(&before), &Wish::new(&options), Timestamp::now()), None);
+    fn a_configuration_that_is_missing_is_told_and_is_no_registration() {
+        let told = pending("it is not there", &addon(&json!({})));
+        assert_eq!(told.reason, "PermissionConfigPending");
+        let condition = conditions::merge(&[], &told, Timestamp::now());
+        assert!(!is_registered(&addon(&json!({"conditions": [condition]}))));
     }
 
     #[test]
-    fn a_configuration_that_is_missing_is_told() {
-        let object = addon(&json!({}));
-        let wish = Wish {
-            condition: Some(pending("it is not there", &object)),
-            ..Wish::new(&Options::default())
-        };
-        let told = status(&object, &wish, Timestamp::now()).unwrap();
-        assert_eq!(told["conditions"][0]["reason"], "PermissionConfigPending");
-        assert!(!is_registered(&addon(&Value::Object(told))));
+    fn only_hashes_are_written_before_the_rest_is_known() {
+        let reference = |hash: &str, generation: u32| json!([{"resource": "r", "desiredConfig": {"name": "n", "specHash": hash}, "lastObservedGeneration": generation}]);
+        let object = addon(&json!({"configReferences": reference("", 1)}));
+        for (hash, generation, differ) in [("", 1, false), ("", 2, false), ("h", 1, true)] {
+            let status = addon(&json!({"configReferences": reference(hash, generation)})).status;
+            let wish = Wish {
+                references: status.map(|status| status.config_references),
+                ..Wish::default()
+            };
+            assert_eq!(hashes_differ(&object, &wish), differ, "{hash} {generation}");
+        }
+        assert!(!hashes_differ(&object, &Wish::default()));
     }
 }

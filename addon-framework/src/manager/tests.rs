@@ -95,13 +95,16 @@ fn only_lasting_errors_are_told() {
         (403, true),
         (404, true),
         (409, false),
-        (422, true),
+        (422, false),
         (429, false),
         (500, true),
         (503, false),
     ] {
         assert_eq!(refused(code).lasts(), lasts, "{code}");
     }
+    let invalid = json!({"code": 422, "message": "m", "details": {"causes": [{"field": "spec", "message": "m", "reason": "FieldValueInvalid"}]}});
+    let invalid = serde_json::from_value(invalid).unwrap();
+    assert!(Error::request("do it")(kube::Error::Api(Box::new(invalid))).lasts());
     assert!(!Error::request("do it")(kube::Error::TlsRequired).lasts());
     assert!(Error::from(AddonError::Failed("x".into())).lasts());
 }

@@ -177,7 +177,7 @@ impl Watches {
                 if !is_managed(Some(definition)) {
                     on.touch_unsettled(&name);
                 }
-                on.queues.defaults.add(name);
+                on.queues.configs.add(name);
             }
         };
         watch(
@@ -267,6 +267,7 @@ impl Watches {
             api,
             config,
             move |addon: &ManagedClusterAddOn| {
+                on.recent.seen(addon);
                 on.touch(&Key::new(addon.namespace().unwrap_or_default(), addon.name_any()));
             },
         )
@@ -347,7 +348,7 @@ impl Shared {
             {
                 continue;
             }
-            self.queues.defaults.add(addon.clone());
+            self.queues.configs.add(addon.clone());
             self.touch_addons(addon, |object| {
                 let references = object.status.iter().flat_map(|status| &status.config_references);
                 let desired =

@@ -147,26 +147,6 @@ where
     .await
 }
 
-/// [`apply_status`], refused (409) if the object has changed since it was read: for lists that others write into as wholes.
-pub async fn apply_status_locked<K>(
-    api: &Api<K>,
-    object: &K,
-    manager: &str,
-    status: &Map<String, Value>,
-) -> Result<K, kube::Error>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
-{
-    let mut body = status_body(object, status);
-    body["metadata"]["resourceVersion"] = json!(object.resource_version());
-    api.patch_status(
-        &object.name_any(),
-        &PatchParams::apply(manager).force(),
-        &Patch::Apply(body),
-    )
-    .await
-}
-
 fn status_body<K: Resource<DynamicType = ()>>(object: &K, status: &Map<String, Value>) -> Value {
     let mut metadata = Map::new();
     metadata.insert("name".to_owned(), object.name_any().into());

@@ -2,7 +2,8 @@
 use std::fmt::Debug;
 
 use json_patch::{
-    AddOperation, Patch as JsonPatch, PatchOperation, RemoveOperation, TestOperation, jsonptr::PointerBuf,
+    AddOperation, Patch as JsonPatch, PatchOperation, RemoveOperation, ReplaceOperation, TestOperation,
+    jsonptr::PointerBuf,
 };
 use peering_api::kube::{
     self, Api, Resource, ResourceExt,
@@ -53,25 +54,52 @@ where
     }
 }
 
-/// Adds (`present`) or removes a finalizer; does nothing if that is so already. Returns whether it wrote.
+/// Adds (`present`) or removes a finalizer; does nothing if that is so already. Returns the object if it wrote.
 ///
 /// The patch tests the list it was computed from: if another writer changed it meanwhile, the API server refuses (422) and
 /// the caller tries again with what the watch brings.
-pub async fn finalizer<K>(api: &Api<K>, object: &K, finalizer: &str, present: bool) -> Result<bool, kube::Error>
+pub async fn finalizer<K>(api: &Api<K>, object: &K, finalizer: &str, present: bool) -> Result<Option<K>, kube::Error>
 where
     K: Resource + Clone + Debug + DeserializeOwned,
 {
     let Some(patch) = finalizer_patch(object.finalizers(), object.uid().as_deref(), finalizer, present) else {
-        return Ok(false);
+        return Ok(None);
     };
     match api
         .patch(&object.name_any(), &PatchParams::default(), &Patch::Json::<()>(patch))
         .await
     {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if is_missing(&status) && !present => Ok(false),
+        Ok(written) => Ok(Some(written)),
+        Err(kube::Error::Api(status)) if is_missing(&status) && !present => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Changes a status by a JSON patch.
+pub(crate) async fn patch_status<K>(api: &Api<K>, object: &K, manager: &str, patch: JsonPatch) -> Result<K, kube::Error>
+where
+    K: Resource + Clone + Debug + DeserializeOwned,
+{
+    let params = PatchParams {
+        field_manager: Some(manager.to_owned()),
+        ..PatchParams::default()
+    };
+    api.patch_status(&object.name_any(), &params, &Patch::Json::<()>(patch))
+        .await
+}
+
+/// Whether a write was refused because the object is not any more as it was seen: by its version (409), or by a test of a JSON
+/// patch (422; an object that is not valid gets that too, with causes).
+#[must_use]
+pub fn is_outdated(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else {
+        return false;
+    };
+    let invalid = status
+        .details
+        .as_ref()
+        .is_some_and(|details| !details.causes.is_empty());
+    status.code == 409 || status.code == 422 && !invalid
 }
 
 fn finalizer_patch(existing: &[String], uid: Option<&str>, finalizer: &str, present: bool) -> Option<JsonPatch> {
@@ -94,26 +122,39 @@ fn finalizer_patch(existing: &[String], uid: Option<&str>, finalizer: &str, pres
         (Some(index), false) => {
             let index = index.to_string();
             operations.push(test(&["metadata", "finalizers", &index], json!(finalizer)));
-            operations.push(PatchOperation::Remove(RemoveOperation {
-                path: pointer(&["metadata", "finalizers", &index]),
-            }));
+            operations.push(remove(&["metadata", "finalizers", &index]));
         }
     }
     Some(JsonPatch(operations))
 }
 
-fn test(path: &[&str], value: Value) -> PatchOperation {
+/// Refuses the patch unless this value is there; null: unless nothing is there.
+pub(crate) fn test(path: &[&str], value: Value) -> PatchOperation {
     PatchOperation::Test(TestOperation {
         path: pointer(path),
         value,
     })
 }
 
-fn add(path: &[&str], value: Value) -> PatchOperation {
+/// Sets a field, or puts an entry into a list.
+pub(crate) fn add(path: &[&str], value: Value) -> PatchOperation {
     PatchOperation::Add(AddOperation {
         path: pointer(path),
         value,
     })
+}
+
+/// Puts something else into the place of what is there.
+pub(crate) fn replace(path: &[&str], value: Value) -> PatchOperation {
+    PatchOperation::Replace(ReplaceOperation {
+        path: pointer(path),
+        value,
+    })
+}
+
+/// Takes away what is there.
+pub(crate) fn remove(path: &[&str]) -> PatchOperation {
+    PatchOperation::Remove(RemoveOperation { path: pointer(path) })
 }
 
 fn pointer(path: &[&str]) -> PointerBuf {

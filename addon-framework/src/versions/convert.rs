@@ -37,11 +37,30 @@ pub fn up(resource: &str, value: &mut Value) {
 
 /// An object of this resource, or a patch of one, from [`NEWER`] to [`OLDER`].
 pub fn down(resource: &str, value: &mut Value) {
+    if let Some(operations) = value.as_array_mut() {
+        for operation in operations {
+            operation_down(resource, operation);
+        }
+        return;
+    }
     relabel(value, NEWER, OLDER);
     match resource {
         ADDONS => addon_down(value),
         DEFINITIONS => definition_down(value),
         _ => {}
+    }
+}
+
+/// One operation of a JSON patch. Of what our patches name, only the list of registrations has another form in [`OLDER`].
+fn operation_down(resource: &str, operation: &mut Value) {
+    let path = operation["path"].as_str();
+    if resource != ADDONS || path != Some("/status/registrations") {
+        return;
+    }
+    if let Some(list) = operation.get_mut("value") {
+        let mut whole = json!({"status": {"registrations": list.take()}});
+        down(resource, &mut whole);
+        *list = whole["status"]["registrations"].take();
     }
 }
 
@@ -270,6 +289,19 @@ mod tests {
     fn a_patch_gets_nothing_that_it_did_not_say() {
         let patch = json!({"metadata": {"uid": "u"}, "status": {"conditions": []}});
         assert_eq!(converted(down, ADDONS, patch.clone()), patch);
+    }
+
+    #[test]
+    fn a_json_patch_says_the_registrations_as_the_older_version_does() {
+        let patch = |addon: &Value| {
+            json!([{"op": "add", "path": "/status/registrations", "value": addon["status"]["registrations"]},
+                {"op": "add", "path": "/status/namespace", "value": "ns"}, {"op": "remove", "path": "/status/registrations"}])
+        };
+        assert_eq!(converted(down, ADDONS, patch(&newer_addon())), patch(&older_addon()));
+        assert_eq!(
+            converted(down, DEFINITIONS, patch(&newer_addon())),
+            patch(&newer_addon())
+        );
     }
 
     #[test]

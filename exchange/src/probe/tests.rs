@@ -164,15 +164,12 @@ fn successes_and_failures_are_dated() {
 }
 
 #[test]
-fn a_run_ends_before_the_next_is_due() {
+fn an_interval_of_nothing_is_no_busy_loop() {
     let hasty = Settings {
         interval: SignedDuration::ZERO,
         ..settings()
     };
-    assert_eq!(settings().deadline(), SignedDuration::from_secs(10));
-    assert_eq!(hasty.deadline(), SignedDuration::from_secs(1));
-    let next = next_at(&after([Ok(())], &hasty), &hasty, "s");
-    assert!(next > at(1), "an interval of nothing is no busy loop");
+    assert!(next_at(&after([Ok(())], &hasty), &hasty, "s") > at(1));
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Pages lead somewhere: every link, every file and every make target that they name exists, and every YAML block is valid.
+//! Pages lead somewhere: every link, every file and every make target that they name exists, every YAML block is valid, and of every
+//! command it is known how it is tried. Trying them is done by the test `docs` of `tests/scenarios`.
 use std::{
     collections::BTreeSet,
     fs,
@@ -7,36 +8,16 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{base, schema, tests::repository};
+use crate::{
+    base,
+    pages::{self, KNOWN, Page, What},
+    schema,
+    tests::repository,
+};
 
-/// Every page of the documentation, by its path in the repository.
-fn pages() -> Vec<(PathBuf, String)> {
-    let root = repository();
-    let mut paths: Vec<PathBuf> = [
-        "README.md",
-        "CONTRIBUTING.md",
-        "CHANGELOG.md",
-        "SECURITY.md",
-        "manifests/README.md",
-    ]
-    .map(PathBuf::from)
-    .into();
-    let mut open = vec![PathBuf::from("docs")];
-    while let Some(directory) = open.pop() {
-        for entry in fs::read_dir(root.join(&directory)).unwrap() {
-            let path = directory.join(entry.unwrap().file_name());
-            if root.join(&path).is_dir() {
-                open.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "md") {
-                paths.push(path);
-            }
-        }
-    }
-    let read = |path: PathBuf| {
-        let text = fs::read_to_string(root.join(&path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        (path, text)
-    };
-    paths.into_iter().map(read).collect()
+/// Every page of the documentation.
+fn pages() -> Vec<Page> {
+    pages::pages(&repository()).unwrap()
 }
 
 /// The targets of the links of a page, without code.
@@ -69,23 +50,42 @@ fn anchors(text: &str) -> BTreeSet<String> {
     headings.map(anchor).collect()
 }
 
+/// Whether a file is among what `make book` writes: the pages, and two directories beside them.
+fn is_in_the_book(path: &Path) -> bool {
+    let mut place = PathBuf::new();
+    for part in path {
+        match part.to_str() {
+            Some("..") => {
+                place.pop();
+            }
+            _ => place.push(part),
+        }
+    }
+    ["docs", "manifests", "charts"]
+        .iter()
+        .any(|part| place.starts_with(part))
+}
+
 #[test]
 fn every_link_leads_somewhere() {
     let root = repository();
     let mut broken = Vec::new();
     let mut seen = 0;
-    for (page, text) in pages() {
-        for link in links(&text).into_iter().filter(|link| !link.contains("://")) {
+    for page in pages() {
+        for link in links(&page.text).into_iter().filter(|link| !link.contains("://")) {
             seen += 1;
             let (path, anchor) = link.split_once('#').unwrap_or((&link, ""));
             let target = match path {
-                "" => page.clone(),
-                path => page.parent().unwrap_or(Path::new("")).join(path),
+                "" => page.path.clone(),
+                path => page.path.parent().unwrap_or(Path::new("")).join(path),
             };
             let found = root.join(&target);
+            if page.path.starts_with("docs") && !is_in_the_book(&target) {
+                broken.push(format!("{}: {link} is not part of the book", page.path.display()));
+            }
             let has_anchor = || fs::read_to_string(&found).is_ok_and(|text| anchors(&text).contains(anchor));
             if !found.exists() || (!anchor.is_empty() && !has_anchor()) {
-                broken.push(format!("{}: {link}", page.display()));
+                broken.push(format!("{}: {link}", page.path.display()));
             }
         }
     }
@@ -108,8 +108,10 @@ fn the_check_of_links_finds_them_and_leaves_code_alone() {
 fn the_book_has_every_page_of_the_documentation() {
     let summary = fs::read_to_string(repository().join("docs/SUMMARY.md")).unwrap();
     let listed: BTreeSet<String> = links(&summary).into_iter().collect();
-    for (page, _) in pages() {
-        let Ok(page) = page.strip_prefix("docs") else { continue };
+    for page in pages() {
+        let Ok(page) = page.path.strip_prefix("docs") else {
+            continue;
+        };
         let page = page.to_str().unwrap();
         // Rows of a table are to be put into it.
         let part = page == "SUMMARY.md" || page.ends_with("-rows.md");
@@ -117,32 +119,28 @@ fn the_book_has_every_page_of_the_documentation() {
     }
 }
 
-/// The fenced YAML blocks of a page.
-fn blocks(text: &str) -> Vec<String> {
-    let parts = text.split("\n```yaml\n").skip(1);
-    parts
-        .filter_map(|part| Some(part.split_once("\n```")?.0.to_owned()))
-        .collect()
-}
-
 #[test]
 fn every_yaml_block_is_valid() {
     let hub = base::objects(&repository().join("manifests/hub")).unwrap();
     let mut seen = 0;
-    for (page, text) in pages() {
-        for block in blocks(&text) {
-            let documents = base::documents(&page, &block).unwrap_or_else(|error| panic!("{error}:\n{block}"));
+    for page in pages() {
+        for block in page.blocks().unwrap() {
+            if block.language() != "yaml" {
+                continue;
+            }
+            let place = format!("{}:{}", page.path.display(), block.line);
+            let documents = base::documents(&page.path, &block.text).unwrap_or_else(|error| panic!("{place}: {error}"));
             for object in documents {
                 seen += 1;
                 let crd = base::of_kind(&hub, "CustomResourceDefinition").find(|crd| {
                     crd["spec"]["names"]["kind"] == object["kind"] && object["apiVersion"] == api_version(crd)
                 });
                 let problems = crd.map(|crd| schema::problems(crd, &object)).unwrap_or_default();
-                assert_eq!(problems, [""; 0], "{}:\n{block}", page.display());
+                assert_eq!(problems, [""; 0], "{place}");
             }
         }
     }
-    assert!(seen >= 5, "only {seen} documents were found");
+    assert!(seen >= 8, "only {seen} documents were found");
 }
 
 fn api_version(crd: &Value) -> String {
@@ -154,28 +152,52 @@ fn api_version(crd: &Value) -> String {
     )
 }
 
-/// What stands between backticks, and the lines of indented code.
-fn code(text: &str) -> Vec<String> {
-    let indented = text.lines().filter_map(|line| line.strip_prefix("    "));
-    let inline = text.lines().filter(|line| !line.starts_with("    "));
-    let inline = inline.flat_map(|line| {
-        line.split('`')
-            .skip(1)
-            .step_by(2)
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    });
-    indented.map(str::to_owned).chain(inline).collect()
+#[test]
+fn every_piece_of_code_is_a_part_of_the_file_that_it_names() {
+    let mut seen = 0;
+    for page in pages() {
+        for block in page.blocks().unwrap() {
+            if block.language() != "rust" {
+                continue;
+            }
+            seen += 1;
+            let place = format!("{}:{}", page.path.display(), block.line);
+            let file = block.mark().and_then(|mark| mark.strip_prefix("from="));
+            let file = file.unwrap_or_else(|| panic!("{place}: which file is it from?"));
+            let text = fs::read_to_string(repository().join(file)).unwrap_or_else(|error| panic!("{place}: {error}"));
+            assert!(text.contains(&block.text), "{place}: {file} does not say this");
+        }
+    }
+    assert!(seen >= 3, "only {seen} pieces were found");
+}
+
+#[test]
+fn of_every_command_it_is_known_how_it_is_tried() {
+    let mut known = BTreeSet::new();
+    let mut tried = 0;
+    for page in pages() {
+        for command in page.commands().unwrap() {
+            match command.what {
+                What::Known(position) => {
+                    known.insert(KNOWN[position].0);
+                }
+                What::Kubectl { .. } | What::Make => tried += 1,
+                What::Definition => {}
+            }
+        }
+    }
+    assert!(tried > 60, "only {tried} commands were found");
+    let unused: Vec<_> = KNOWN.iter().filter(|(begin, _)| !known.contains(begin)).collect();
+    assert!(unused.is_empty(), "no page has them any more: {unused:?}");
 }
 
 #[test]
 fn every_make_target_that_a_page_names_exists() {
     let makefile = fs::read_to_string(repository().join("Makefile")).unwrap();
     let mut seen = 0;
-    // The roadmap names what does not exist yet.
-    for (page, text) in pages().into_iter().filter(|(page, _)| !page.ends_with("roadmap.md")) {
-        for code in code(&text) {
-            let Some(targets) = code.trim().strip_prefix("make ") else {
+    for page in pages() {
+        for command in page.commands().unwrap() {
+            let (What::Make, Some(targets)) = (&command.what, command.text.strip_prefix("make ")) else {
                 continue;
             };
             let words = targets.split(' ').take_while(|word| !word.starts_with('#'));
@@ -183,8 +205,9 @@ fn every_make_target_that_a_page_names_exists() {
                 seen += 1;
                 assert!(
                     makefile.contains(&format!("\n{target}:")),
-                    "{}: make {target}",
-                    page.display()
+                    "{}:{}: make {target}",
+                    page.path.display(),
+                    command.line
                 );
             }
         }
@@ -195,10 +218,18 @@ fn every_make_target_that_a_page_names_exists() {
 #[test]
 fn every_file_of_manifests_and_hack_that_a_page_names_exists() {
     let mut seen = 0;
-    for (page, text) in pages() {
-        for code in code(&text) {
+    for page in pages() {
+        let blocks = page
+            .blocks()
+            .unwrap()
+            .into_iter()
+            .filter(|block| block.language() == "sh");
+        let code = blocks
+            .map(|block| block.text)
+            .chain(page.inline().into_iter().map(|(_, code)| code));
+        for code in code {
             for word in code
-                .split(' ')
+                .split_whitespace()
                 .filter(|word| word.starts_with("manifests/") || word.starts_with("hack/"))
             {
                 if word.contains(['<', '*', '{', '…', '$']) {
@@ -206,11 +237,17 @@ fn every_file_of_manifests_and_hack_that_a_page_names_exists() {
                 }
                 seen += 1;
                 let file = word.trim_end_matches([',', ')', ':']);
-                assert!(repository().join(file).exists(), "{}: {word}", page.display());
+                assert!(repository().join(file).exists(), "{}: {word}", page.path.display());
             }
         }
     }
     assert!(seen > 10, "only {seen} files were found");
+}
+
+/// The page on the framework's parity with upstream's.
+fn parity() -> Page {
+    let mut pages = pages().into_iter();
+    pages.find(|page| page.path.ends_with("framework-parity.md")).unwrap()
 }
 
 /// The tests that a file of tests has: the names of its functions with an attribute `test`.
@@ -226,9 +263,8 @@ fn tests_of(path: &Path) -> Vec<String> {
 #[test]
 fn every_test_that_the_table_of_parity_names_exists() {
     let root = repository();
-    let page = fs::read_to_string(root.join("docs/framework-parity.md")).unwrap();
     let mut seen = BTreeSet::new();
-    for word in code(&page) {
+    for (_, word) in parity().inline() {
         if let Some((module, test)) = word
             .split_once("::")
             .filter(|(module, _)| module.starts_with(char::is_lowercase))
@@ -251,8 +287,8 @@ fn every_test_that_the_table_of_parity_names_exists() {
 
 #[test]
 fn no_row_of_the_table_of_parity_is_open() {
-    let page = fs::read_to_string(repository().join("docs/framework-parity.md")).unwrap();
-    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| ")).collect();
+    let page = parity();
+    let rows: Vec<&str> = page.text.lines().filter(|line| line.starts_with("| ")).collect();
     assert!(rows.len() > 60, "only {} rows were found", rows.len());
     for row in rows {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();

@@ -10,6 +10,7 @@ mod deny_tests;
 mod docs_tests;
 #[cfg(test)]
 mod minikube_tests;
+pub mod pages;
 pub mod sbom;
 pub mod schema;
 #[cfg(test)]

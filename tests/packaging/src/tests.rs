@@ -312,25 +312,55 @@ fn pods_pass_the_restricted_level_and_have_probes_and_resources() {
     }
 }
 
+/// What is wrong with the names by which objects of a Deployment's manifests find it, and it them.
+fn loose_ends(objects: &[Value]) -> Vec<&'static str> {
+    let deployment = only(objects, "Deployment").unwrap();
+    let (labels, pod) = (
+        &deployment["spec"]["template"]["metadata"]["labels"],
+        &deployment["spec"]["template"]["spec"],
+    );
+    let policy = &only(objects, "NetworkPolicy").unwrap()["spec"];
+    let mut budgets = of_kind(objects, "PodDisruptionBudget");
+    let found = [
+        ("selector", &deployment["spec"]["selector"]["matchLabels"] == labels),
+        (
+            "budget",
+            budgets.all(|budget| &budget["spec"]["selector"]["matchLabels"] == labels),
+        ),
+        ("policy", &policy["podSelector"]["matchLabels"] == labels),
+        (
+            "port",
+            policy["ingress"][0]["ports"][0]["port"] == pod["containers"][0]["ports"][0]["name"],
+        ),
+        (
+            "priority",
+            pod["priorityClassName"] == only(objects, "PriorityClass").unwrap()["metadata"]["name"],
+        ),
+        (
+            "account",
+            pod["serviceAccountName"] == only(objects, "ServiceAccount").unwrap()["metadata"]["name"],
+        ),
+    ];
+    let loose = found.into_iter().filter(|(_, fits)| !fits);
+    loose.map(|(what, _)| what).collect()
+}
+
 #[test]
-fn selectors_of_the_manifests_find_the_manager() {
+fn names_in_the_manifests_of_manager_and_agent_fit_together() {
     let hub = hub();
-    let deployment = only(&hub, "Deployment").unwrap();
-    let labels = &deployment["spec"]["template"]["metadata"]["labels"];
-    assert_eq!(&deployment["spec"]["selector"]["matchLabels"], labels);
-    assert_eq!(
-        &only(&hub, "PodDisruptionBudget").unwrap()["spec"]["selector"]["matchLabels"],
-        labels
-    );
-    let policy = only(&hub, "NetworkPolicy").unwrap();
-    assert_eq!(&policy["spec"]["podSelector"]["matchLabels"], labels);
-    let port = &policy["spec"]["ingress"][0]["ports"][0]["port"];
-    assert_eq!(
-        port,
-        &deployment["spec"]["template"]["spec"]["containers"][0]["ports"][0]["name"]
-    );
-    let class = &deployment["spec"]["template"]["spec"]["priorityClassName"];
-    assert_eq!(class, &only(&hub, "PriorityClass").unwrap()["metadata"]["name"]);
+    assert_eq!(of_kind(&hub, "PodDisruptionBudget").count(), 1);
+    for mut objects in [hub, yaml("manifests/agent/agent.yaml")] {
+        assert_eq!(loose_ends(&objects), [""; 0]);
+        let deployment = objects.iter_mut().find(|object| kind(object) == "Deployment").unwrap();
+        deployment["spec"]["template"]["metadata"]["labels"] = json!({"app.kubernetes.io/name": "other"});
+        deployment["spec"]["template"]["spec"]["priorityClassName"] = json!("other");
+        deployment["spec"]["template"]["spec"]["containers"][0]["ports"][0]["name"] = json!("other");
+        assert!(
+            ["selector", "policy", "port", "priority"]
+                .iter()
+                .all(|what| loose_ends(&objects).contains(what))
+        );
+    }
 }
 
 #[test]

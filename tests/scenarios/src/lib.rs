@@ -8,6 +8,7 @@ pub mod kinds;
 pub mod objects;
 pub mod odf;
 pub mod odf_client;
+pub mod quiet;
 pub mod rook;
 pub mod s3;
 pub mod scenario;

@@ -6,7 +6,7 @@
 //! * ocs-operator starts mirroring where `spec.mirroring.enabled` is set, which shows in the health of the pool (4.3).
 //! * `NooBaa` binds an `ObjectBucketClaim`: a Secret and a `ConfigMap` of its name, then phase `Bound` (4.4).
 //! * The bucket is one of a real S3 server, over TLS with a certificate of the cluster's own ingress CA (4.7).
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt, stream::select};
@@ -38,6 +38,9 @@ const CRDS: [&str; 3] = [
 ];
 /// Where `OpenShift` keeps the certificates of its ingress.
 const INGRESS: (&str, &str) = ("openshift-config-managed", "default-ingress-cert");
+
+/// The time before something that failed is tried again.
+const RETRY: Duration = Duration::from_millis(500);
 
 static ENDPOINTS: OnceCell<[Arc<Endpoint>; 2]> = OnceCell::const_new();
 
@@ -295,7 +298,7 @@ fn owner(api_version: &str, kind: &str, object: &DynamicObject) -> Value {
     json!({"apiVersion": api_version, "kind": kind, "name": object.name_any(), "uid": object.uid(), "controller": true})
 }
 
-/// The operators: whatever fails is tried again with the next event, as theirs do.
+/// The operators: whatever fails is tried again, as theirs do.
 async fn run(client: Client, namespace: String, endpoint: Arc<Endpoint>) {
     let storage = kind(&client, &namespace, "ocs.openshift.io/v1", "StorageCluster");
     let claims = kind(&client, &namespace, "objectbucket.io/v1alpha1", "ObjectBucketClaim");
@@ -309,22 +312,29 @@ async fn run(client: Client, namespace: String, endpoint: Arc<Endpoint>) {
     loop {
         match events.try_next().await {
             Ok(Some(object)) => {
-                let is_claim = object
-                    .types
-                    .as_ref()
-                    .is_some_and(|types| types.kind == "ObjectBucketClaim");
-                let done = if is_claim {
-                    bind(&client, &namespace, &object, &endpoint).await
-                } else {
-                    mirror(&client, &namespace, &object).await
-                };
-                if let Err(error) = done {
+                while let Err(error) = reconcile(&client, &namespace, &object, &endpoint).await {
                     eprintln!("stand-in of {namespace}: {error:#}");
+                    tokio::time::sleep(RETRY).await;
                 }
             }
             Ok(None) => return,
             Err(error) => eprintln!("stand-in of {namespace}: {error:#}"),
         }
+    }
+}
+
+/// Looks at an object as it is now, not as it was when the event was sent.
+async fn reconcile(client: &Client, namespace: &str, of: &DynamicObject, endpoint: &Endpoint) -> Result<()> {
+    let is_claim = of.types.as_ref().is_some_and(|types| types.kind == "ObjectBucketClaim");
+    let api = if is_claim {
+        kind(client, namespace, "objectbucket.io/v1alpha1", "ObjectBucketClaim")
+    } else {
+        kind(client, namespace, "ocs.openshift.io/v1", "StorageCluster")
+    };
+    match api.get_opt(&of.name_any()).await? {
+        Some(claim) if is_claim => bind(client, namespace, &claim, endpoint).await,
+        Some(storage) => mirror(client, namespace, &storage).await,
+        None => Ok(()),
     }
 }
 

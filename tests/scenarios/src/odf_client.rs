@@ -58,6 +58,9 @@ pub fn client_id(side: Side, name: &str) -> String {
     format!("{name}-on-{}", side.cluster())
 }
 
+/// The time before something that failed is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+
 /// A class that somebody else has put into a `StorageConsumer`.
 pub const BY_HAND: &str = "by-hand";
 
@@ -415,9 +418,9 @@ async fn run(client: Client, namespace: String, other: Arc<Office>, reach: Arc<M
     loop {
         match events.try_next().await {
             Ok(Some(peer)) => {
-                let reach = *reach.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Err(error) = advance(&api, &peer, &other, reach).await {
+                while let Err(error) = advance(&api, &peer.name_any(), &other, &reach).await {
                     eprintln!("stand-in of {namespace}: {error:#}");
+                    tokio::time::sleep(RETRY).await;
                 }
             }
             Ok(None) => return,
@@ -426,7 +429,12 @@ async fn run(client: Client, namespace: String, other: Arc<Office>, reach: Arc<M
     }
 }
 
-async fn advance(api: &Api<DynamicObject>, peer: &DynamicObject, other: &Office, reach: Reach) -> Result<()> {
+async fn advance(api: &Api<DynamicObject>, name: &str, other: &Office, reach: &Mutex<Reach>) -> Result<()> {
+    // As it is now: the event may have been sent before somebody said how far it gets.
+    let Some(peer) = api.get_opt(name).await? else {
+        return Ok(());
+    };
+    let reach = *reach.lock().unwrap_or_else(PoisonError::into_inner);
     let now = peer.data["status"]["state"].as_str().unwrap_or_default();
     let next = match now {
         "" => "Initializing",
@@ -442,5 +450,5 @@ async fn advance(api: &Api<DynamicObject>, peer: &DynamicObject, other: &Office,
         }
         _ => return Ok(()),
     };
-    set(api, &peer.name_any(), next).await
+    set(api, name, next).await
 }

@@ -25,7 +25,7 @@ const REGION: &str = "noobaa";
 /// Whoever administers the server. It listens on this machine only.
 const ADMINISTRATOR: (&str, &str) = ("administrator", "of-a-server-on-this-machine");
 /// How long it may take to listen.
-const START: Duration = Duration::from_mins(1);
+const START: Duration = Duration::from_mins(3);
 
 /// A server without TLS, until it is dropped.
 struct S3Server {

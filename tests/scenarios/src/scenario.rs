@@ -20,6 +20,7 @@ use serde_json::json;
 
 use crate::{
     objects,
+    quiet::quiet,
     world::{SOON, World},
 };
 
@@ -330,6 +331,16 @@ impl Scenario {
         self.world.env.until(what, self.patience, poll).await
     }
 
+    /// Waits until what `look` gives stays as it is; returns it.
+    pub async fn quiet<T, F, Fut>(&self, what: &str, look: F) -> Result<T>
+    where
+        T: PartialEq,
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T>>,
+    {
+        quiet(self.world.env, what, self.patience, look).await
+    }
+
     /// Waits until an object is gone.
     pub async fn await_gone<K>(&self, api: &Api<K>, name: &str) -> Result<()>
     where
@@ -376,17 +387,17 @@ pub fn fingerprints(pem: &str) -> Vec<String> {
     all
 }
 
-/// Creates an object or replaces it whole, as a user with `kubectl replace --force=false` would.
-pub async fn put<K>(api: &Api<K>, mut object: K) -> Result<()>
+/// Creates an object or replaces it whole, as a user with `kubectl replace --force=false` would: whatever version stands
+/// there, as others write some of these objects too.
+pub async fn put<K>(api: &Api<K>, object: K) -> Result<()>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
 {
-    let name = object.name_any();
-    if let Some(old) = api.get_opt(&name).await? {
-        object.meta_mut().resource_version = old.resource_version();
-        api.replace(&name, &kube::api::PostParams::default(), &object).await?;
+    let (name, params) = (object.name_any(), kube::api::PostParams::default());
+    if api.get_opt(&name).await?.is_some() {
+        api.replace(&name, &params, &object).await?;
     } else {
-        api.create(&kube::api::PostParams::default(), &object).await?;
+        api.create(&params, &object).await?;
     }
     Ok(())
 }

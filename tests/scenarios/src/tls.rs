@@ -47,7 +47,7 @@ const PACE: Duration = Duration::from_millis(10);
 /// After this an attempt has failed. Long: a busy machine is no broken chain.
 const ATTEMPT: Duration = Duration::from_secs(20);
 /// How long [`TlsClient::until`] waits.
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(5);
 /// How many failures are kept with their text.
 const KEPT: usize = 20;
 

@@ -11,8 +11,9 @@ use peering_api::{names, ocm::ManagedClusterAddOn, peering::PeerMember};
 use testenv::{Env, RunningProcess, apply, controlplane::repository, plain_http};
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// How long anything may take that is only a matter of watches and reconciles.
-pub const SOON: Duration = Duration::from_mins(1);
+/// How long anything may take that is only a matter of watches and reconciles. It takes seconds; a machine that builds something
+/// else at the same time takes a minute for some of it.
+pub const SOON: Duration = Duration::from_mins(3);
 /// Namespace of the addon-manager on the hub.
 pub const MANAGER_NAMESPACE: &str = "multicluster-orchestrator";
 /// Namespace of the agents on the managed clusters: what the sample `ManagedClusterAddOn` asks for.

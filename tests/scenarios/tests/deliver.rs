@@ -173,8 +173,9 @@ async fn what_was_there_before_is_taken_over_only_if_that_is_wished() -> Result<
     fleet
         .peer(&json!({"members": [{"cluster": "cluster1"}, {"cluster": "cluster2", "role": "Hub"}]}))
         .await?;
-    let message = await_delivered(&fleet, "False", "TargetConflict").await?;
-    ensure!(message.contains("would have to be deleted first"), "{message}");
+    let (said, part) = (("False", "TargetConflict"), "would have to be deleted first");
+    s.await_link_saying(ARTEFACT, Side::West, "Delivered", said, part)
+        .await?;
     fleet.withdraw(name).await?;
     ensure!(
         api.get("theirs").await?.data == Some(bytes(&[("old", b"1")])),

@@ -74,20 +74,9 @@ async fn versions(client: &Client) -> Result<Versions> {
     Ok(all)
 }
 
-/// Waits until nothing was written between two looks, and both processes have nothing to do.
+/// Waits until nothing is written any more.
 async fn settled(s: &Scenario) -> Result<Versions> {
-    let mut before = versions(&s.hub).await?;
-    let mut quiet = 0;
-    loop {
-        let now = s
-            .until("another look at the hub", || async { versions(&s.hub).await.map(Some) })
-            .await?;
-        quiet = if now == before { quiet + 1 } else { 0 };
-        if quiet == 20 {
-            return Ok(now);
-        }
-        before = now;
-    }
+    s.quiet("the hub", || versions(&s.hub)).await
 }
 
 /// Kills the agents of both sides, and waits until those that follow have looked at their links.

@@ -15,7 +15,10 @@ use peering_api::{
     ocm::{ManagedCluster, ManagedClusterAddOn, ManifestWork},
     peering::condition,
 };
-use scenarios::{Scenario, Side, world::AGENT_NAMESPACE};
+use scenarios::{
+    Scenario, Side,
+    world::{AGENT_NAMESPACE, SOON},
+};
 use serde_json::json;
 
 const ADDON: &str = "helloworld";
@@ -234,6 +237,7 @@ async fn our_own_agents_follow_their_configuration() -> Result<()> {
 /// not take the empty text which says so.
 pub(crate) async fn own_agents_follow(s: &Scenario, namespace: &str) -> Result<()> {
     const OURS: &str = peering_api::names::ADDON;
+    const AGENT: &str = peering_api::names::AGENT;
     let side = Side::West;
     let config = format!(
         "
@@ -262,7 +266,7 @@ spec:
         let deployments = deployments.clone();
         async move {
             s.until(what, || async {
-                let deployment = deployments.get_opt(peering_api::names::AGENT).await?;
+                let deployment = deployments.get_opt(AGENT).await?;
                 let Some(pod) = deployment.and_then(|found| found.spec?.template.spec) else {
                     return Ok(None);
                 };
@@ -281,8 +285,13 @@ spec:
             .await
         }
     };
+    let (node, before) = (
+        s.world.env.spoke(side.cluster())?.node()?,
+        s.world.agent(side.cluster()).await?,
+    );
     configure(reference).await?;
     until("the configuration in the agent's Deployment", true).await?;
+    let configured = node.await_restart(AGENT_NAMESPACE, AGENT, &before, SOON).await?;
     s.until("the rollout to complete", || async {
         let status = addons.get(OURS).await?.status.unwrap_or_default();
         let completed = condition(&status.conditions, "Progressing").is_some_and(|found| found.reason == "Completed");
@@ -293,9 +302,9 @@ spec:
         Ok((completed && applied).then_some(()))
     })
     .await?;
-    s.world.agent(side.cluster()).await?;
     configure(json!([])).await?;
     until("the Deployment without it", false).await?;
-    s.world.agent(side.cluster()).await?;
+    // Those that come next must not find the agent that is about to end.
+    node.await_restart(AGENT_NAMESPACE, AGENT, &configured, SOON).await?;
     Ok(())
 }

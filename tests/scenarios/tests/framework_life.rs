@@ -163,8 +163,7 @@ async fn health_is_reported_hooks_run_and_objects_stay() -> Result<()> {
             .iter()
             .any(|name| name == "addon.open-cluster-management.io/addon-pre-delete")
     );
-    let registered = condition(&status.conditions, "RegistrationApplied").map(|found| found.reason.clone());
-    ensure!(registered.as_deref() == Some("NilRegistration"), "{registered:?}");
+    await_condition(&s, &addons, ADDON, "RegistrationApplied", "NilRegistration").await?;
 
     let pods: Api<Pod> = Api::namespaced(s.client(side), NAMESPACE);
     set_status(&deployments, ADDON, json!({"replicas": 1, "readyReplicas": 1})).await?;
@@ -308,6 +307,10 @@ async fn an_agent_is_hosted_by_another_cluster() -> Result<()> {
     annotate(Some(host.cluster())).await?;
     s.until("the hosted work again", || async { Ok(hosted.get_opt(&work).await?) })
         .await?;
+    s.until("what it holds", || async {
+        Ok(maps(host).get_opt("hosted-there").await?)
+    })
+    .await?;
     s.until("the finalizer of the hook to move", || async {
         let finalizers = addons.get(ADDON).await?.finalizers().to_vec();
         let hosting = |finalizer: &String| finalizer.contains("/hosting-");
@@ -368,9 +371,10 @@ async fn of_two_managers_one_works_and_the_other_takes_over() -> Result<()> {
             "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: turns, namespace: default}}, data: {{by: {name}}}}}"
         );
         let (client, leaders) = (s.hub.clone(), leaders.clone());
+        // Long enough for a leader on a busy machine to renew in time.
         let timing = Timing {
-            lease: Duration::from_secs(6),
-            renew: Duration::from_secs(4),
+            lease: Duration::from_secs(30),
+            renew: Duration::from_secs(25),
             retry: Duration::from_secs(1),
         };
         let candidate = Candidate::new(client.clone(), NAMESPACE, "framework-turns", name.to_owned(), timing);

@@ -119,17 +119,22 @@ pub(crate) async fn lives(s: &Scenario, clients: Clients) -> Result<()> {
         })
         .await?;
     }
-    let references = addons.get(ADDON).await?.status.unwrap_or_default().config_references;
-    let applied = references
-        .first()
-        .and_then(|reference| reference.last_applied_config.clone());
-    ensure!(
-        applied.is_some_and(|config| !config.spec_hash.is_empty()),
-        "{references:?}"
-    );
+    // An addon whose configuration is not known yet is complete too.
+    s.until("the configuration to be rolled out", || async {
+        let references = addons.get(ADDON).await?.status.unwrap_or_default().config_references;
+        let applied = references
+            .first()
+            .and_then(|reference| reference.last_applied_config.clone());
+        Ok(applied.filter(|config| !config.spec_hash.is_empty()))
+    })
+    .await?;
     let maps: Api<ConfigMap> = Api::namespaced(s.client(side), "default");
-    let data = maps.get(ADDON).await?.data.unwrap_or_default();
-    ensure!(data.get("level").map(String::as_str) == Some("4"), "{data:?}");
+    s.until("level 4", || async {
+        let data = maps.get(ADDON).await?.data.unwrap_or_default();
+        ensure!(data.get("level").map(String::as_str) == Some("4"), "{data:?}");
+        Ok(Some(()))
+    })
+    .await?;
     let credentials: Api<Secret> = Api::namespaced(s.client(side), "default");
     s.until("the agent's credentials", || async {
         Ok(credentials.get_opt("older-hub-kubeconfig").await?)

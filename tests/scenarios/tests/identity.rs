@@ -119,8 +119,8 @@ async fn a_cluster_that_comes_back_with_another_key_has_to_be_confirmed() -> Res
         .to_owned();
     // The cluster is set up anew: nobody has the key any more.
     let keys: Api<Secret> = Api::namespaced(s.client(Side::West), AGENT_NAMESPACE);
-    keys.delete(names::AGENT_KEY_SECRET, &DeleteParams::default()).await?;
     let agent = s.world.agent("cluster2").await?;
+    keys.delete(names::AGENT_KEY_SECRET, &DeleteParams::default()).await?;
     agent.kill();
     let new = await_key(&s, Side::West, &old).await?;
     let message = s.await_peering("Accepted", "False", "IdentityChanged").await?;

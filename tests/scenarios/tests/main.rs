@@ -1,4 +1,5 @@
 //! Scenarios on real API servers with the real Open Cluster Management, all on one environment.
+mod admission;
 mod bad_input;
 mod chaos;
 mod deliver;

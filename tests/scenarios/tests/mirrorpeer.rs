@@ -144,6 +144,26 @@ impl Site {
             .map_err(|error| error.context(format!("MirrorPeer {name}")))
     }
 
+    /// Waits for a phase and a message, and for a condition whose message has a part: one message stands for several reasons.
+    pub(super) async fn await_phase_saying(
+        &self,
+        name: &str,
+        (phase, message): (&str, &str),
+        (type_, part): (&str, &str),
+    ) -> Result<()> {
+        let what = format!("MirrorPeer {name} to be {phase}, {message:?}, {type_} {part:?}");
+        let api = self.peers();
+        self.s
+            .until(&what, || async {
+                let status = api.get(name).await?.status.unwrap_or_default();
+                let seen = (status.phase.as_deref(), status.message.as_deref());
+                let said = condition(&status.conditions, type_).is_some_and(|said| said.message.contains(part));
+                ensure!(seen == (Some(phase), Some(message)) && said, "{status:?}");
+                Ok(Some(()))
+            })
+            .await
+    }
+
     pub(super) async fn await_ready(&self, name: &str) -> Result<MirrorPeerStatus> {
         self.await_phase(name, "Ready", "Setup is completed").await
     }
@@ -194,8 +214,8 @@ impl Site {
         self.s.await_gone(&self.peers(), name).await
     }
 
-    /// Waits until nothing of ours is left on the hub and on the clusters, and everything of others is.
-    pub(super) async fn await_nothing_left(&self) -> Result<()> {
+    /// That nothing of ours is left on the hub and on the clusters once the last one has gone, and everything of others is.
+    pub(super) async fn ensure_nothing_left(&self) -> Result<()> {
         ensure!(self.ramen_text().await? == CONFIG, "{}", self.ramen_text().await?);
         let map = self.ramen().get(RAMEN_CONFIG_MAP).await?;
         ensure!(!map.annotations().contains_key(ramen::Record::ANNOTATION), "{map:?}");
@@ -324,18 +344,13 @@ async fn two_storage_clusters_are_mirrored_and_parted_without_a_trace() -> Resul
         .create(&PostParams::default(), &serde_json::from_value(policy)?)
         .await?;
     site.peers().delete("mirror-pair", &DeleteParams::default()).await?;
-    let status = site.await_phase("mirror-pair", "Deleting", "Deletion failed").await?;
-    let deleted = condition(&status.conditions, "Deleted").context("no Deleted")?;
-    ensure!(
-        deleted
-            .message
-            .contains("DRPolicy 'p' exists and requires MirrorPeer 'mirror-pair'"),
-        "{deleted:?}"
-    );
+    let says = "DRPolicy 'p' exists and requires MirrorPeer 'mirror-pair'";
+    site.await_phase_saying("mirror-pair", ("Deleting", "Deletion failed"), ("Deleted", says))
+        .await?;
     site.await_entries(&bucket).await?;
     policies.delete("p", &DeleteParams::default()).await?;
     s.await_gone(&site.peers(), "mirror-pair").await?;
-    site.await_nothing_left().await
+    site.ensure_nothing_left().await
 }
 
 #[tokio::test]
@@ -361,7 +376,8 @@ async fn at_rest_and_at_a_restart_nothing_is_written() -> Result<()> {
         all.insert("Ramen's configuration".to_owned(), map.resource_version());
         Ok::<_, anyhow::Error>(all)
     };
-    let before = versions().await?;
+    // What the MirrorPeer waits for is ready a moment before all is told of it.
+    let before = s.quiet("what the manager has written", versions).await?;
     ensure!(before.len() == 7, "{before:?}");
     let manager = s.world.manager().await?;
     manager.kill();
@@ -390,7 +406,7 @@ async fn at_rest_and_at_a_restart_nothing_is_written() -> Result<()> {
     let after = versions().await?;
     ensure!(after == expected, "{after:?}, expected {expected:?}");
     site.delete("mirror-rest").await?;
-    site.await_nothing_left().await
+    site.ensure_nothing_left().await
 }
 
 #[tokio::test]
@@ -410,11 +426,9 @@ async fn two_that_share_a_cluster_share_its_bucket() -> Result<()> {
     // The same pair once more is refused, and told.
     site.apply("mirror-share-twin", &site.spec(["cluster2", "cluster1"], true))
         .await?;
-    let status = site
-        .await_phase("mirror-share-twin", "Failed", "Validation failed")
+    let says = ("Validated", "MirrorPeer mirror-share-a");
+    site.await_phase_saying("mirror-share-twin", ("Failed", "Validation failed"), says)
         .await?;
-    let validated = condition(&status.conditions, "Validated").context("no Validated")?;
-    ensure!(validated.message.contains("MirrorPeer mirror-share-a"), "{validated:?}");
     site.delete("mirror-share-twin").await?;
     site.await_ready("mirror-share-a").await?;
 
@@ -444,18 +458,22 @@ async fn two_that_share_a_cluster_share_its_bucket() -> Result<()> {
     // Nobody can withdraw anything on the third cluster: the MirrorPeer goes without it when somebody says so.
     let what = "mirror-share-b";
     site.peers().delete(what, &DeleteParams::default()).await?;
-    let status = site.await_phase(what, "Deleting", "Deletion is in progress").await?;
-    let deleted = condition(&status.conditions, "Deleted").context("no Deleted")?;
-    ensure!(deleted.message.contains("waiting for"), "{deleted:?}");
+    site.await_phase_saying(
+        what,
+        ("Deleting", "Deletion is in progress"),
+        ("Deleted", "waiting for"),
+    )
+    .await?;
     let force = json!({"metadata": {"annotations": {FORCE_LOCAL_ANNOTATION: "true"}}});
     let params = PatchParams::default();
     site.peers().patch(what, &params, &Patch::Merge(force)).await?;
     s.await_gone(&site.peers(), what).await?;
     s.world.env.delete_bare_cluster(third).await?;
-    let mirroring =
-        || async { Ok((site.east.mirroring().await? == json!({"peerSecretNames": ["by-hand"]})).then_some(())) };
-    s.until("cluster1 to be as it was", mirroring).await?;
-    site.await_nothing_left().await
+    // It did not wait for the agent that is there either.
+    s.until("cluster1 to be as it was", || async {
+        site.ensure_nothing_left().await.map(Some)
+    })
+    .await
 }
 
 #[tokio::test]
@@ -469,14 +487,9 @@ async fn ramen_may_be_missing_and_come_later() -> Result<()> {
     site.ramen().delete(RAMEN_CONFIG_MAP, &DeleteParams::default()).await?;
     site.apply("mirror-bare", &site.spec(["cluster1", "cluster2"], true))
         .await?;
-    let status = site
-        .await_phase("mirror-bare", "Configuring", "S3 configuration failed")
+    let says = ("Configured", "install Ramen's hub operator");
+    site.await_phase_saying("mirror-bare", ("Configuring", "S3 configuration failed"), says)
         .await?;
-    let configured = condition(&status.conditions, "Configured").context("no Configured")?;
-    ensure!(
-        configured.message.contains("install Ramen's hub operator"),
-        "{configured:?}"
-    );
     // The storage clusters know of each other all the same.
     site.await_data(
         &site.west.secrets(),
@@ -487,15 +500,13 @@ async fn ramen_may_be_missing_and_come_later() -> Result<()> {
     .await?;
 
     site.reset_ramen().await?;
-    let status = site
-        .await_phase("mirror-bare", "Configuring", "DRCluster configuration is in progress")
+    let phase = ("Configuring", "DRCluster configuration is in progress");
+    site.await_phase_saying("mirror-bare", phase, ("Configured", "kind DRCluster"))
         .await?;
-    let configured = condition(&status.conditions, "Configured").context("no Configured")?;
-    ensure!(configured.message.contains("kind DRCluster"), "{configured:?}");
     site.install_ramen().await?;
     site.await_ready("mirror-bare").await?;
     site.delete("mirror-bare").await?;
-    site.await_nothing_left().await
+    site.ensure_nothing_left().await
 }
 
 #[tokio::test]

@@ -88,5 +88,5 @@ async fn policies_with_one_interval_share_a_replication_class() -> Result<()> {
         .await?;
     }
     site.delete("mirror-classes").await?;
-    site.await_nothing_left().await
+    site.ensure_nothing_left().await
 }

@@ -28,7 +28,7 @@ use super::{
 };
 
 /// What is waited for here goes through several agents and the work agents of two clusters.
-const PATIENCE: Duration = Duration::from_mins(3);
+const PATIENCE: Duration = Duration::from_mins(6);
 
 fn pair(name: &str) -> Value {
     json!(["cluster1", "cluster2"].map(|cluster| json!({"clusterName": cluster, "storageClusterRef": {"name": name}})))
@@ -200,7 +200,7 @@ impl Clients {
             self.provider(side).forget(s).await?;
         }
         s.await_gone(&self.info(), client_info::NAME).await?;
-        self.site.await_nothing_left().await
+        self.site.ensure_nothing_left().await
     }
 
     /// What the console reads.
@@ -294,7 +294,7 @@ impl Clients {
     /// The manager starts anew and takes up its work, and writes nothing for what stands as it should.
     async fn restart_without_a_write(&self, peer: &str) -> Result<()> {
         let s = self.s();
-        let before = self.versions(peer).await?;
+        let before = s.quiet("what the manager has written", || self.versions(peer)).await?;
         let manager = s.world.manager().await?;
         manager.kill();
         let node = s.world.env.hub().node()?;
@@ -340,11 +340,14 @@ async fn clients_are_paired_by_tickets_that_nobody_else_sees_and_parted_without_
         .await?;
     for side in BOTH {
         clients.await_ticket(side, 2).await?;
-        let link = clients.link(side).await?;
-        let conditions = link.status.unwrap_or_default().conditions;
-        let connected = condition(&conditions, "Connected").context("no Connected")?;
-        ensure!(connected.reason == "NotSynced", "{connected:?}");
-        ensure!(connected.message.contains("state "), "{connected:?}");
+        s.until("the link to tell of the peer's state", || async {
+            let conditions = clients.link(side).await?.status.unwrap_or_default().conditions;
+            let connected = condition(&conditions, "Connected").context("no Connected")?;
+            ensure!(connected.reason == "NotSynced", "{connected:?}");
+            ensure!(connected.message.contains("state "), "{connected:?}");
+            Ok(Some(()))
+        })
+        .await?;
     }
     for provider in &clients.providers {
         provider.lifetime(Duration::from_hours(48));
@@ -405,13 +408,12 @@ async fn two_pairs_share_their_providers_and_a_peer_that_fails_is_told() -> Resu
     let site = &clients.site;
     clients.provider(Side::West).reach(Reach::Failed).await?;
     site.apply("client-share-a", &json!({"items": pair("one")})).await?;
-    let status = site
-        .await_phase("client-share-a", "Configuring", "Peering of managedclusters failed")
+    let phase = ("Configuring", "Peering of managedclusters failed");
+    site.await_phase_saying("client-share-a", phase, ("Configured", "state Failed"))
         .await?;
-    let configured = condition(&status.conditions, "Configured").context("no Configured")?;
-    ensure!(configured.message.contains("state Failed"), "{configured:?}");
     clients.provider(Side::West).reach(Reach::Peered).await?;
     site.await_ready("client-share-a").await?;
+    clients.await_used().await?;
     let issued = clients.tickets().len();
 
     // The second pair needs no ticket of its own.
@@ -432,11 +434,9 @@ async fn two_pairs_share_their_providers_and_a_peer_that_fails_is_told() -> Resu
         {"clusterName": "cluster2", "storageClusterRef": {"name": "two"}},
     ]);
     site.apply("client-share-c", &json!({"items": items})).await?;
-    let status = site
-        .await_phase("client-share-c", "Configuring", "Configuration failed")
+    let phase = ("Configuring", "Configuration failed");
+    site.await_phase_saying("client-share-c", phase, ("Configured", "is paired already"))
         .await?;
-    let configured = condition(&status.conditions, "Configured").context("no Configured")?;
-    ensure!(configured.message.contains("is paired already"), "{configured:?}");
     site.delete("client-share-c").await?;
 
     site.delete("client-share-a").await?;
@@ -452,11 +452,8 @@ async fn two_pairs_share_their_providers_and_a_peer_that_fails_is_told() -> Resu
 
     // A storage operator that tells of the client no more takes nothing with it, and holds up nothing.
     clients.provider(Side::East).tell(clients.s(), &["one"]).await?;
-    let status = site
-        .await_phase("client-share-b", "Configuring", "Configuration failed")
+    site.await_phase_saying("client-share-b", phase, ("Configured", "no longer known"))
         .await?;
-    let configured = condition(&status.conditions, "Configured").context("no Configured")?;
-    ensure!(configured.message.contains("no longer known"), "{configured:?}");
     for side in BOTH {
         clients.await_mapping(side, &[("two", "two")]).await?;
     }
@@ -502,10 +499,7 @@ async fn what_the_go_orchestrator_left_of_tickets_is_let_go_and_its_peers_stay()
             "the old ticket stayed"
         );
         let work = names::legacy_peer_work(side.cluster());
-        ensure!(
-            s.hub_of::<ManifestWork>(side).get_opt(&work).await?.is_none(),
-            "{work} is left"
-        );
+        s.await_gone(&s.hub_of::<ManifestWork>(side), &work).await?;
     }
     site.delete("client-legacy").await?;
     clients.await_nothing_left().await

@@ -85,5 +85,5 @@ async fn what_is_uninstalled_is_told_and_taken_up_again_when_it_comes_back() -> 
     site.await_ready("mirror-optional").await?;
     ensure!(processes(&site.s).await? == before, "a process was started again");
     site.delete("mirror-optional").await?;
-    site.await_nothing_left().await
+    site.ensure_nothing_left().await
 }

@@ -25,7 +25,7 @@ use crate::mirrorpeer::{BOTH, RAMEN, Site};
 
 const NAME: &str = "mirror-restore";
 /// How long each thing may take once the hub is back: Open Cluster Management's agents wait up to a minute between their tries.
-const CATCH_UP: Duration = Duration::from_mins(3);
+const CATCH_UP: Duration = Duration::from_mins(6);
 
 /// What must not be touched on the clusters: uids and generations.
 async fn standing(site: &Site, bucket: &str) -> Result<Vec<(Option<String>, Option<i64>)>> {
@@ -207,5 +207,5 @@ async fn a_restored_hub_finds_its_storage_clusters_as_they_are() -> Result<()> {
     site.delete(NAME).await?;
     let maps: Api<ConfigMap> = Api::namespaced(s.hub.clone(), RAMEN);
     s.await_gone(&maps, &site.credentials(Side::East)).await?;
-    site.await_nothing_left().await
+    site.ensure_nothing_left().await
 }

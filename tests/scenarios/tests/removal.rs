@@ -5,7 +5,7 @@ use k8s_openapi::api::{
     rbac::v1::{Role, RoleBinding},
 };
 use kube::{
-    Api,
+    Api, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use peering_api::{
@@ -153,18 +153,14 @@ async fn a_deleted_addon_takes_its_agent_along_and_leaves_nothing_on_the_hub() -
         Ok((exports + links + works + roles == 0).then_some(()))
     })
     .await?;
-    let left = Api::<Role>::namespaced(there, world::AGENT_NAMESPACE)
-        .list_metadata(&ListParams::default())
-        .await?
-        .items;
-    ensure!(
-        !left.iter().any(|role| role
-            .metadata
-            .name
-            .as_deref()
-            .is_some_and(|name| name.starts_with(names::AGENT))),
-        "{left:?}"
-    );
+    let roles = Api::<Role>::namespaced(there, world::AGENT_NAMESPACE);
+    s.until("cluster3 to have no right of the agent left", || async {
+        let mut left = roles.list_metadata(&ListParams::default()).await?.items;
+        left.retain(|role| role.name_any().starts_with(names::AGENT));
+        ensure!(left.is_empty(), "{left:?}");
+        Ok(Some(()))
+    })
+    .await?;
     s.await_gone(&s.on::<Secret>(Side::East), "peer-cluster3-storage-peer-token")
         .await?;
     s.withdraw().await

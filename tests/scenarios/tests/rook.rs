@@ -170,6 +170,16 @@ fn target(to: Side, pool: &str) -> String {
     format!("peer-{}-cluster-peer-token-{pool}", to.other().cluster())
 }
 
+/// The versions of the links and exports of both sides.
+async fn told(s: &Scenario) -> Result<Vec<Option<String>>> {
+    let mut versions = Vec::new();
+    for side in BOTH {
+        versions.push(s.link(TOKEN, side).await?.resource_version());
+        versions.push(s.export(TOKEN, side).await?.resource_version());
+    }
+    Ok(versions)
+}
+
 fn secret_names(object: &DynamicObject) -> Value {
     object.data["spec"]["mirroring"]["peers"]["secretNames"].clone()
 }
@@ -207,8 +217,13 @@ async fn two_pools_learn_of_each_other_and_withdrawal_takes_back_exactly_ours() 
             spec["snapshotSchedules"][0]["interval"] == "24h" && spec["mode"] == "image",
             "{spec}"
         );
-        let (peers, reached) = sites.rook(side).ceph.pool_peers(POOL);
-        ensure!(reached && peers == [sites.rook(side.other()).ceph.fsid()], "{peers:?}");
+        // A pool without any peer is healthy too, so the link may be ready before Rook has taken the token.
+        s.until("Rook to take the token", || async {
+            let (peers, reached) = sites.rook(side).ceph.pool_peers(POOL);
+            ensure!(reached && peers == [sites.rook(side.other()).ceph.fsid()], "{peers:?}");
+            Ok(Some(()))
+        })
+        .await?;
         let role = s.on::<Role>(side).get(&names::role_name(&s.name)).await?;
         for rule in role.rules.unwrap_or_default() {
             let secrets = rule.resources.iter().flatten().any(|resource| resource == "secrets");
@@ -223,6 +238,7 @@ async fn two_pools_learn_of_each_other_and_withdrawal_takes_back_exactly_ours() 
     }
     // Rook writes the time of its last check into the status all the time. That is no news.
     let mut links = Vec::new();
+    s.quiet("what is told of the Peering", || told(s)).await?;
     for side in BOTH {
         let (link, export) = (s.link(TOKEN, side).await?, s.export(TOKEN, side).await?);
         links.push((
@@ -307,8 +323,11 @@ async fn without_a_mirror_daemon_the_link_is_not_connected() -> Result<()> {
     let s = &sites.s;
     let daemons_of = rook::kind(&s.client(Side::West), &s.name, "CephRBDMirror", "cephrbdmirrors");
     daemons_of.delete("mirror", &DeleteParams::default()).await?;
-    let message = sites.await_link(Side::West, "Connected", "False", "NotSynced").await?;
-    ensure!(message.contains("daemon_health") && message.contains(POOL), "{message}");
+    let said = ("False", "NotSynced");
+    let message = s
+        .await_link_saying(TOKEN, Side::West, "Connected", said, "daemon_health")
+        .await?;
+    ensure!(message.contains(POOL), "{message}");
     s.await_peering("Ready", "False", "LinksNotReady").await?;
     let east = s.link(TOKEN, Side::East).await?.status.unwrap_or_default();
     let ready = condition(&east.conditions, "Connected").context("no Connected")?;
@@ -331,20 +350,20 @@ async fn what_is_missing_is_told_and_picked_up_when_it_comes() -> Result<()> {
     s.apply_peering(json!({"profile": "rook-rbd-mirroring", "parameters": parameters, "members": members}))
         .await?;
     // No Rook at all.
-    let message = s
-        .await_link(TOKEN, Side::East, "SourceReady", "False", "KindNotFound")
-        .await?;
-    ensure!(message.contains("CephBlockPool"), "{message}");
+    s.await_link_saying(
+        TOKEN,
+        Side::East,
+        "SourceReady",
+        ("False", "KindNotFound"),
+        "CephBlockPool",
+    )
+    .await?;
     // Rook is installed, there is no pool yet.
     let sites = Sites::new(s).await?;
     let s = &sites.s;
-    let message = sites
-        .await_link(Side::East, "SourceReady", "False", "SourceNotFound")
+    let (said, part) = (("False", "SourceNotFound"), format!("CephBlockPool {}/{POOL}", s.name));
+    s.await_link_saying(TOKEN, Side::East, "SourceReady", said, &part)
         .await?;
-    ensure!(
-        message.contains(&format!("CephBlockPool {}/{POOL}", s.name)),
-        "{message}"
-    );
     // One pool mirrors, the other one does not.
     sites.pool(Side::East, POOL, None).await?;
     sites.bare_pool(Side::West, POOL, &json!({"enabled": false})).await?;
@@ -475,11 +494,15 @@ async fn snapshots_of_a_filesystem_go_one_way() -> Result<()> {
         secret_names(&api(Side::East).get("home").await?) == json!([name]),
         "the filesystem is not told"
     );
-    let peers = sites.east.ceph.filesystem_peers("home");
-    ensure!(
-        peers == [(sites.west.ceph.fsid().to_owned(), "standby".to_owned())],
-        "{peers:?}"
-    );
+    s.until("Rook to take the token", || async {
+        let peers = sites.east.ceph.filesystem_peers("home");
+        ensure!(
+            peers == [(sites.west.ceph.fsid().to_owned(), "standby".to_owned())],
+            "{peers:?}"
+        );
+        Ok(Some(()))
+    })
+    .await?;
     let standby = api(Side::West).get("standby").await?;
     ensure!(
         standby.metadata.generation == before[1].metadata.generation,

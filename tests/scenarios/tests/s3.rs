@@ -135,7 +135,7 @@ impl Drop for Restored {
 
 async fn ready(name: &str) -> Result<Site> {
     let mut site = Site::new(name).await?;
-    site.s.patience = SOON * 3;
+    site.s.patience = SOON * 2;
     site.apply(name, &site.spec(["cluster1", "cluster2"], true)).await?;
     site.await_ready(name).await?;
     Ok(site)
@@ -183,7 +183,7 @@ async fn a_rollover_of_the_ingress_ca_fails_no_probe() -> Result<()> {
         }
     }
     site.delete("s3-rollover").await?;
-    site.await_nothing_left().await
+    site.ensure_nothing_left().await
 }
 
 #[tokio::test]
@@ -250,14 +250,14 @@ async fn what_the_server_refuses_is_told_and_heals() -> Result<()> {
     connected(healthy, "").await?;
     site.await_ready("s3-refused").await?;
     site.delete("s3-refused").await?;
-    site.await_nothing_left().await
+    site.ensure_nothing_left().await
 }
 
 /// Tests cannot listen on port 443, which a Route stands for: here the profile is the shipped one, and its Route leads nowhere.
 #[tokio::test]
 async fn the_shipped_profile_finds_its_endpoint_by_the_route() -> Result<()> {
     let mut site = Site::new("s3-route").await?;
-    site.s.patience = SOON * 3;
+    site.s.patience = SOON * 2;
     let s = &site.s;
     let hub = s.world.env.hub();
     hub.apply_path(&repository("manifests/profiles/odf-s3.yaml")).await?;
@@ -298,8 +298,10 @@ async fn the_shipped_profile_finds_its_endpoint_by_the_route() -> Result<()> {
     ensure!(message.contains("s3 of s3-of-cluster1.invalid:443"), "{message}");
     // What is no secret of it has arrived all the same.
     let maps: Api<ConfigMap> = Api::namespaced(s.hub.clone(), crate::mirrorpeer::RAMEN);
-    let map = maps.get(&site.credentials(Side::East)).await?;
-    let data = map.data.context("no data")?;
+    let map = s.until("what is no secret of the bucket", || async {
+        Ok(maps.get_opt(&site.credentials(Side::East)).await?)
+    });
+    let data = map.await?.data.context("no data")?;
     ensure!(
         data["s3CompatibleEndpoint"] == "https://s3-of-cluster1.invalid",
         "{data:?}"
@@ -314,5 +316,5 @@ async fn the_shipped_profile_finds_its_endpoint_by_the_route() -> Result<()> {
             .await?;
     }
     odf::profiles(s).await?;
-    site.await_nothing_left().await
+    site.ensure_nothing_left().await
 }

@@ -92,8 +92,8 @@ async fn a_name_is_added_to_the_list_of_a_consumer_that_comes_later_and_taken_ba
     let s = &w.fleet.scenario;
     w.profile(&json!([w.listed("pool")])).await?;
     w.peer().await?;
-    let message = w.await_wired("False", "ConsumerMissing").await?;
-    ensure!(message.contains("Pool wire-list/pool"), "{message}");
+    let (said, part) = (("False", "ConsumerMissing"), "Pool wire-list/pool");
+    s.await_link_saying(ARTEFACT, Side::West, "Wired", said, part).await?;
     let theirs = json!({"size": 3, "mirroring": {"peers": {"secretNames": ["theirs"]}}});
     w.pool("pool", &theirs).await?;
     w.await_names("pool", &json!(["theirs", "t"])).await?;

@@ -24,7 +24,10 @@ use crate::wait;
 pub const FIELD_MANAGER: &str = "testenv";
 
 /// How long a CRD may take to be served.
-const ESTABLISHED: Duration = Duration::from_secs(30);
+const ESTABLISHED: Duration = Duration::from_mins(2);
+
+/// How long discovery may take to show what is served.
+const SERVED: Duration = Duration::from_secs(30);
 
 #[derive(Deserialize)]
 struct Kustomization {
@@ -149,22 +152,18 @@ impl Discovery<'_> {
 
     async fn resource(&mut self, api_version: &str, kind: &str) -> Result<(ApiResource, bool)> {
         // A CRD is established a moment before discovery shows it.
-        wait::until(
-            &format!("{api_version} {kind} to be served"),
-            Duration::from_secs(10),
-            || {
-                let (client, cached) = (self.client.clone(), self.cache.get(api_version).cloned());
-                async move {
-                    // What was served a moment ago may lack a kind whose CRD has been applied since.
-                    let list = match cached.filter(|list| find(list, api_version, kind).is_some()) {
-                        Some(list) => list,
-                        None if api_version.contains('/') => client.list_api_group_resources(api_version).await?,
-                        None => client.list_core_api_resources(api_version).await?,
-                    };
-                    Ok(find(&list, api_version, kind).map(|found| (found, list)))
-                }
-            },
-        )
+        wait::until(&format!("{api_version} {kind} to be served"), SERVED, || {
+            let (client, cached) = (self.client.clone(), self.cache.get(api_version).cloned());
+            async move {
+                // What was served a moment ago may lack a kind whose CRD has been applied since.
+                let list = match cached.filter(|list| find(list, api_version, kind).is_some()) {
+                    Some(list) => list,
+                    None if api_version.contains('/') => client.list_api_group_resources(api_version).await?,
+                    None => client.list_core_api_resources(api_version).await?,
+                };
+                Ok(find(&list, api_version, kind).map(|found| (found, list)))
+            }
+        })
         .await
         .map(|(found, list)| {
             self.cache.insert(api_version.to_owned(), list);

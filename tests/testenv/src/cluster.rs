@@ -69,7 +69,7 @@ fn audited(readers: &[&str]) -> String {
 }
 
 /// How long an API server may take to get ready. It takes about three seconds when it is alone.
-const READY: Duration = Duration::from_secs(90);
+const READY: Duration = Duration::from_mins(5);
 
 /// A control plane. Dereferences to [`Access`] for clients and applying.
 pub struct Cluster {

@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 use crate::{Access, apply, controlplane, wait};
 
 /// How long an API server may take to finish with a kind. It removes the objects first.
-const REMOVED: Duration = Duration::from_mins(1);
+const REMOVED: Duration = Duration::from_mins(3);
 
 static DIRECTORY: OnceCell<PathBuf> = OnceCell::const_new();
 

@@ -227,7 +227,7 @@ impl Env {
             .patch(name, &params, &Patch::Apply(&object))
             .await?;
         let namespaces: kube::Api<k8s_openapi::api::core::v1::Namespace> = kube::Api::all(client);
-        self.until(&format!("the namespace of {name}"), Duration::from_secs(30), || async {
+        self.until(&format!("the namespace of {name}"), Duration::from_mins(2), || async {
             Ok(namespaces.get_opt(name).await?.map(drop))
         })
         .await
@@ -240,7 +240,7 @@ impl Env {
         clusters.delete(name, &DeleteParams::default()).await?;
         self.until(
             &format!("ManagedCluster {name} to be gone"),
-            Duration::from_mins(1),
+            Duration::from_mins(3),
             || async { Ok(clusters.get_opt(name).await?.is_none().then_some(())) },
         )
         .await
@@ -344,7 +344,7 @@ impl Env {
         ];
         Wait::new(
             &format!("ManagedCluster {name} to be available"),
-            Duration::from_mins(2),
+            Duration::from_mins(5),
         )
         .register(&self.register)
         .dump(|| {

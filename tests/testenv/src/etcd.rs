@@ -21,7 +21,7 @@ use crate::{
 const PAGE: usize = 100;
 
 /// How long it may take to serve.
-const READY: Duration = Duration::from_secs(30);
+const READY: Duration = Duration::from_mins(2);
 
 /// A running etcd. Clusters are told apart by the prefix of their keys. Clones are handles of the same etcd.
 #[derive(Clone, Debug)]

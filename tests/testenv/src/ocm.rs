@@ -92,7 +92,7 @@ pub async fn install_hub(
     hub.start_controller_manager()?;
     hub.user_kubeconfig(BOOTSTRAP_USER, None)?;
     if let Some((_, health)) = webhook {
-        Wait::new("the conversion webhook", Duration::from_mins(1))
+        Wait::new("the conversion webhook", Duration::from_mins(3))
             .register(register)
             .until(|| async {
                 let answer = plain_http::get(health, "/readyz", Duration::from_secs(2)).await?;
@@ -207,7 +207,7 @@ pub async fn join(hub: &Cluster, spoke: &Cluster, name: &str, register: &Registe
         format!("--spoke-external-server-urls={}", spoke.url()),
     ]);
     let agent = spoke.spawn_program("registration-agent", "registration", &registration)?;
-    Wait::new(&format!("the hub kubeconfig of {name}"), Duration::from_secs(90))
+    Wait::new(&format!("the hub kubeconfig of {name}"), Duration::from_mins(5))
         .register(register)
         .dump(|| std::future::ready(agent.log_tail()))
         .until(|| std::future::ready(Ok(hub_kubeconfig.join("kubeconfig").exists().then_some(()))))

@@ -15,7 +15,7 @@ use std::{
         atomic::{AtomicBool, AtomicU32, Ordering},
         mpsc,
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -23,10 +23,13 @@ use tokio::sync::watch;
 
 /// How many lines of a log an error carries.
 const TAIL: usize = 40;
-/// How often a child is started again ([`Spec::revive`]): one that cannot live at all must be noticed.
-const REVIVALS: u32 = 10;
-/// How long a child stays down before it is started again. A kubelet takes 10 s at first, and more each time.
+/// How often in a row a child is started again ([`Spec::revive`]): one that cannot live at all must be noticed.
+const REVIVALS: u32 = 20;
+/// How long a child stays down before it is started again, times how often in a row that was: twenty take minutes, in which
+/// an API server comes back on any machine. A kubelet takes 10 s at first, and more each time.
 const DOWN: Duration = Duration::from_secs(1);
+/// One that has lived this long can live.
+const ALIVE: Duration = Duration::from_mins(1);
 
 /// What to start.
 #[derive(Clone, Debug)]
@@ -193,11 +196,15 @@ impl Process {
     fn attend(&self, mut child: Child, exit: &watch::Sender<Option<ExitStatus>>) {
         let mut revivals = 0;
         loop {
+            let born = Instant::now();
             let status = self.reap(child);
             let by_itself = !self.0.ending.load(Ordering::SeqCst);
+            if born.elapsed() >= ALIVE {
+                revivals = 0;
+            }
             let revived = (self.0.spec.revive && by_itself && revivals < REVIVALS).then(|| {
                 revivals += 1;
-                std::thread::sleep(DOWN);
+                self.stay_down(DOWN * revivals);
                 self.start_again()
             });
             let Some(started) = revived.flatten() else {
@@ -205,6 +212,14 @@ impl Process {
                 return;
             };
             child = started;
+        }
+    }
+
+    /// Waits for a while, or until nobody wants another child any more.
+    fn stay_down(&self, down: Duration) {
+        let since = Instant::now();
+        while since.elapsed() < down && !self.0.ending.load(Ordering::SeqCst) {
+            std::thread::sleep(DOWN / 10);
         }
     }
 

@@ -22,7 +22,7 @@ use kube::{
 use serde_json::json;
 use testenv::{Cluster, Env, RunningProcess, plain_http};
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_mins(2);
 
 /// A Deployment of the probe which is mounted a Secret.
 fn probe(namespace: &str) -> String {

@@ -17,7 +17,7 @@ use testenv::{
 
 /// Set in the copy of this program that is killed.
 const VICTIM: &str = "TESTENV_VICTIM";
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_mins(1);
 
 fn shell(script: &str, log: &Path) -> Spec {
     Spec {

@@ -1,7 +1,7 @@
 //! The floor: what an addon's manager wrote, and who made the addons, written again by a bare loop for an addon of another name.
 //!
 //! One chain of requests a cluster, in the order in which they were; as many chains at once as the framework has
-//! reconciles. It waits for nobody, neither for OCM's addon-manager nor for the agents.
+//! reconciles. The writes into what OCM's addon-manager makes come when that is done, and the wait for it does not count.
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Mutex,
@@ -49,23 +49,35 @@ impl Floor {
         }
     }
 
-    /// Writes all that.
-    pub async fn replay(&self, writes: &[Write]) -> Result<Replayed> {
+    /// Writes all that; from the first write into the status of an addon on, when `configured` is over.
+    pub async fn replay(&self, writes: &[Write], configured: impl Future<Output = Result<()>>) -> Result<Replayed> {
         let mut chains = BTreeMap::<&str, Vec<&Write>>::new();
         for write in writes {
             chains.entry(&write.namespace).or_default().push(write);
         }
-        let start = Instant::now();
-        let chains = chains.into_values().map(|chain| self.chain(chain));
-        let refused: Vec<usize> = stream::iter(chains).buffer_unordered(CONCURRENCY).try_collect().await?;
+        let told = |write: &&Write| write.uri.contains("/managedclusteraddons/") && write.uri.contains("/status");
+        let stages: (Vec<_>, Vec<_>) = chains
+            .values()
+            .map(|chain| chain.split_at(chain.iter().position(told).unwrap_or(chain.len())))
+            .unzip();
+        let (before, refused) = self.stage(stages.0).await?;
+        configured.await?;
+        let (after, more) = self.stage(stages.1).await?;
         Ok(Replayed {
-            time: start.elapsed(),
+            time: before + after,
             requests: writes.len(),
-            refused: refused.into_iter().sum(),
+            refused: refused + more,
         })
     }
 
-    async fn chain(&self, chain: Vec<&Write>) -> Result<usize> {
+    async fn stage(&self, chains: Vec<&[&Write]>) -> Result<(Duration, usize)> {
+        let start = Instant::now();
+        let chains = chains.into_iter().map(|chain| self.chain(chain));
+        let refused: Vec<usize> = stream::iter(chains).buffer_unordered(CONCURRENCY).try_collect().await?;
+        Ok((start.elapsed(), refused.into_iter().sum()))
+    }
+
+    async fn chain(&self, chain: &[&Write]) -> Result<usize> {
         let mut refused = 0;
         for write in chain {
             match self.client.request::<Value>(self.request(write)?).await {

@@ -1,5 +1,5 @@
-//! An addon on thousands of clusters, by our framework and by the Go framework: install, change its configuration, restart its manager,
-//! delete. Prints figures, asserts nothing.
+//! An addon on thousands of clusters, by our framework and by the Go framework: install, change its configuration, change it while one
+//! cluster's namespace refuses works, restart its manager, delete. Prints figures, asserts nothing.
 //!
 //! Real are the hub's API server and OCM's controllers on it. Clusters are objects only; this process plays their work agents, which
 //! apply everything at once. Both managers are processes of their own, one after the other, on the same hub; then the
@@ -39,8 +39,8 @@ const REST: Duration = Duration::from_secs(15);
 const INTERVAL: Duration = Duration::from_millis(500);
 /// How long it may take until a manager is quiet.
 const DEADLINE: Duration = Duration::from_mins(15);
-/// What the agents say at first, and after the change.
-const GREETINGS: [&str; 2] = ["first", "second"];
+/// What the agents say at first, and after each change.
+const GREETINGS: [&str; 3] = ["first", "second", "third"];
 /// Name of the addon of the floor, as long as that of ours.
 const BARE: &str = "bench-bare";
 
@@ -165,7 +165,7 @@ struct Run<'a> {
 impl Run<'_> {
     async fn all(&mut self) -> Result<()> {
         let (addon, site) = (self.side.name(), self.site);
-        let [first, second] = GREETINGS;
+        let [first, second, third] = GREETINGS;
         site.configure(addon, first).await?;
         site.define(addon).await?;
         let manager = self.start()?;
@@ -180,6 +180,15 @@ impl Run<'_> {
             site.deployed(addon, second).await
         })
         .await?;
+        site.refuse().await?;
+        self.step("change, one refuses", &manager, QUIET, async {
+            site.configure(addon, third).await?;
+            site.deployed_elsewhere(addon, third).await
+        })
+        .await?;
+        site.accept().await?;
+        site.deployed(addon, third).await?;
+        self.settle(QUIET).await?;
         manager.kill().await?;
         let manager = self.start()?;
         self.step("restart", &manager, REST, async { Ok(()) }).await?;
@@ -287,7 +296,7 @@ async fn replay(env: &Env, site: &Site<'_>, audit: &mut Audit, report: &mut Repo
     };
     let user = env.hub().user_kubeconfig(users::FLOOR, Some("system:masters"))?;
     let floor = Floor::new(site::client(&user).await?, Side::Rust.name(), BARE);
-    let [first, second] = GREETINGS;
+    let [first, second, _] = GREETINGS;
     site.configure(BARE, first).await?;
     site.define(BARE).await?;
     for (what, greeting) in [("install", first), ("change", second)] {
@@ -296,7 +305,9 @@ async fn replay(env: &Env, site: &Site<'_>, audit: &mut Audit, report: &mut Repo
         };
         let mut writes: Vec<Write> = std::mem::take(&mut step.driver);
         writes.append(&mut step.deeds.writes);
-        report.floor.push((what, floor.replay(&writes).await?));
+        report
+            .floor
+            .push((what, floor.replay(&writes, site.configured(BARE)).await?));
         site.deployed(BARE, greeting).await?;
     }
     site.delete(BARE).await?;

@@ -5,10 +5,13 @@ use std::{
 };
 
 use addon_framework::runtime::{Watch, watch_with, write};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::{
+    admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding},
+    core::v1::Namespace,
+};
 use kube::{
     Api, Client, Config, ResourceExt,
     api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams},
@@ -35,6 +38,10 @@ const DEADLINE: Duration = Duration::from_mins(30);
 const INTERVAL: Duration = Duration::from_millis(100);
 /// On a cluster that is not accepted: OCM leaves it so. Its namespace is ours then, and nothing else is made for it.
 const LEFT_ALONE: &str = "open-cluster-management.io/automatically-accepted-on";
+
+/// The cluster that refuses works for a while, and the name of the policy by which it does.
+const REFUSING: u32 = 0;
+const POLICY: &str = "bench-refuses-works";
 
 /// The users whose requests can be told apart.
 pub mod users {
@@ -208,6 +215,76 @@ impl<'a> Site<'a> {
             self.is_deployed(cluster, addon, greeting)
         })
         .await
+    }
+
+    /// The same on all clusters but the one that refuses.
+    pub async fn deployed_elsewhere(&self, addon: &str, greeting: &str) -> Result<()> {
+        self.until(&format!("{addon} with {greeting} on the other clusters"), |name| {
+            name == cluster(REFUSING) || self.is_deployed(name, addon, greeting)
+        })
+        .await
+    }
+
+    /// Waits until OCM's addon-manager has said which configuration an addon has.
+    pub async fn configured(&self, addon: &str) -> Result<()> {
+        self.until(&format!("{addon} to be configured"), |cluster| {
+            let addon = self.addons.get_of(addon_kind(), Some(cluster), addon);
+            addon.is_some_and(|addon| {
+                let configured = condition(&addon, "Configured").is_some_and(|condition| condition["status"] == "True");
+                configured && addon.data["status"]["configReferences"].is_array()
+            })
+        })
+        .await
+    }
+
+    /// Makes the API server refuse every work of one cluster, and waits until it does.
+    pub async fn refuse(&self) -> Result<()> {
+        let policy: ValidatingAdmissionPolicy = serde_json::from_value(json!({
+            "metadata": {"name": POLICY},
+            "spec": {
+                "matchConstraints": {"resourceRules": [{
+                    "apiGroups": ["work.open-cluster-management.io"], "apiVersions": ["*"],
+                    "operations": ["CREATE", "UPDATE"], "resources": ["manifestworks"],
+                }]},
+                "validations": [{
+                    "expression": format!("object.metadata.namespace != '{}'", cluster(REFUSING)),
+                    "message": "this cluster takes no works",
+                }],
+            },
+        }))?;
+        let binding: ValidatingAdmissionPolicyBinding = serde_json::from_value(json!({
+            "metadata": {"name": POLICY}, "spec": {"policyName": POLICY, "validationActions": ["Deny"]},
+        }))?;
+        Api::all(self.client.clone())
+            .create(&PostParams::default(), &policy)
+            .await?;
+        Api::all(self.client.clone())
+            .create(&PostParams::default(), &binding)
+            .await?;
+        let works = Api::<DynamicObject>::namespaced_with(self.client.clone(), &cluster(REFUSING), &work_kind());
+        let attempt = DynamicObject::new("attempt", &work_kind()).data(json!({"spec": {}}));
+        let dry = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        let start = Instant::now();
+        while works.create(&dry, &attempt).await.is_ok() {
+            ensure!(start.elapsed() < DEADLINE, "works are still accepted");
+            tokio::time::sleep(INTERVAL).await;
+        }
+        Ok(())
+    }
+
+    /// Ends [`Self::refuse`].
+    pub async fn accept(&self) -> Result<()> {
+        let params = DeleteParams::default();
+        Api::<ValidatingAdmissionPolicyBinding>::all(self.client.clone())
+            .delete(POLICY, &params)
+            .await?;
+        Api::<ValidatingAdmissionPolicy>::all(self.client.clone())
+            .delete(POLICY, &params)
+            .await?;
+        Ok(())
     }
 
     fn is_deployed(&self, cluster: &str, addon: &str, greeting: &str) -> bool {

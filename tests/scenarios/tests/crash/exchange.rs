@@ -90,7 +90,7 @@ async fn arrived(s: &Scenario, content: &Content, expected: Option<&Picture>) ->
         expected
     } else {
         s.await_peering("Ready", "True", "AllLinksReady").await?;
-        &settled(s).await?
+        &s.quiet(&format!("what is told of {}", s.name), || picture(s)).await?
     };
     s.until(&format!("everything of {} to be as it should", s.name), || async {
         let seen = picture(s).await?;
@@ -107,19 +107,4 @@ async fn arrived(s: &Scenario, content: &Content, expected: Option<&Picture>) ->
         Ok(Some(seen))
     })
     .await
-}
-
-/// What is told once it does not change any more.
-async fn settled(s: &Scenario) -> Result<Picture> {
-    /// So many looks in a row see the same.
-    const LOOKS: usize = 10;
-    let mut seen = Vec::new();
-    while seen.len() < LOOKS {
-        let now = s.until("another look", || async { picture(s).await.map(Some) }).await?;
-        if seen.last() != Some(&now) {
-            seen.clear();
-        }
-        seen.push(now);
-    }
-    Ok(seen.remove(0))
 }

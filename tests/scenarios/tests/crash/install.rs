@@ -23,6 +23,7 @@ use peering_api::{
 use scenarios::{
     World,
     end::{Picture, told},
+    quiet::quiet,
     world::{AGENT_NAMESPACE, SOON, install_addon},
 };
 use testenv::ocm::LOCAL_CLUSTER;
@@ -48,6 +49,11 @@ pub async fn live(world: &World, expected: Option<&Picture>) -> Result<Picture> 
             Ok(Some(picture))
         })
         .await?;
+    let picture = match expected {
+        Some(_) => picture,
+        // What all other lives are compared with.
+        None => quiet(env, "the agent of the hub", SOON, || self::picture(&client)).await?,
+    };
     let addons: Api<ManagedClusterAddOn> = Api::namespaced(client.clone(), LOCAL_CLUSTER);
     addons.delete(names::ADDON, &DeleteParams::default()).await?;
     env.until("nothing to be left of the agent of the hub", SOON * 2, || async {
