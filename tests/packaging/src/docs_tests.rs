@@ -244,6 +244,12 @@ fn every_file_of_manifests_and_hack_that_a_page_names_exists() {
     assert!(seen > 10, "only {seen} files were found");
 }
 
+/// The page on the framework's parity with upstream's.
+fn parity() -> Page {
+    let mut pages = pages().into_iter();
+    pages.find(|page| page.path.ends_with("framework-parity.md")).unwrap()
+}
+
 /// The tests that a file of tests has: the names of its functions with an attribute `test`.
 fn tests_of(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap_or_default();
@@ -257,9 +263,8 @@ fn tests_of(path: &Path) -> Vec<String> {
 #[test]
 fn every_test_that_the_table_of_parity_names_exists() {
     let root = repository();
-    let page = fs::read_to_string(root.join("docs/framework-parity.md")).unwrap();
     let mut seen = BTreeSet::new();
-    for (_, word) in Page::new(&page).inline() {
+    for (_, word) in parity().inline() {
         if let Some((module, test)) = word
             .split_once("::")
             .filter(|(module, _)| module.starts_with(char::is_lowercase))
@@ -282,8 +287,8 @@ fn every_test_that_the_table_of_parity_names_exists() {
 
 #[test]
 fn no_row_of_the_table_of_parity_is_open() {
-    let page = fs::read_to_string(repository().join("docs/framework-parity.md")).unwrap();
-    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| ")).collect();
+    let page = parity();
+    let rows: Vec<&str> = page.text.lines().filter(|line| line.starts_with("| ")).collect();
     assert!(rows.len() > 60, "only {} rows were found", rows.len());
     for row in rows {
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
