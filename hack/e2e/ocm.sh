@@ -73,5 +73,6 @@ EOF
   # an hour later.
   start "$cluster" work-agent work agent --spoke-cluster-name="$name" --kubeconfig="$dir/kubeconfig" \
     --namespace=open-cluster-management-agent --agent-id="agent-$name" --disable-leader-election --listen="127.0.0.1:$((port + 1))" \
-    --workload-source-driver=kube --workload-source-config="$dir/hub-kubeconfig/kubeconfig" --status-sync-interval=5s --appliedmanifestwork-eviction-grace-period=30s
+    --workload-source-driver=kube --workload-source-config="$dir/hub-kubeconfig/kubeconfig" --status-sync-interval=5s \
+    --appliedmanifestwork-eviction-grace-period=30s
 }
