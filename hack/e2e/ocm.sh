@@ -69,7 +69,10 @@ EOF
     --hub-kubeconfig-secret=hub-kubeconfig-secret --cluster-healthcheck-period=5s \
     --spoke-external-server-urls="https://$(address_of "$cluster"):6443"
   until_ok "the hub kubeconfig of $name" 90 test -f "$dir/hub-kubeconfig/kubeconfig"
+  # A work that is deleted while the agent applies it is applied once more, from its cache. The agent makes up for that, by default
+  # an hour later.
   start "$cluster" work-agent work agent --spoke-cluster-name="$name" --kubeconfig="$dir/kubeconfig" \
     --namespace=open-cluster-management-agent --agent-id="agent-$name" --disable-leader-election --listen="127.0.0.1:$((port + 1))" \
-    --workload-source-driver=kube --workload-source-config="$dir/hub-kubeconfig/kubeconfig" --status-sync-interval=5s
+    --workload-source-driver=kube --workload-source-config="$dir/hub-kubeconfig/kubeconfig" --status-sync-interval=5s \
+    --appliedmanifestwork-eviction-grace-period=30s
 }

@@ -7,7 +7,7 @@ packages="containerd runc buildah containernetworking-plugins iptables conntrack
 needed_disk_mib=7000
 needed_memory_mib=6000
 # Of the kubelets and whatever else watches files; the usual limit of 128 for all of root's processes may be used up.
-needed_inotify=200
+needed_inotify=100
 inotify=/proc/sys/fs/inotify/max_user_instances
 
 # Prints what is in the way, if something is.
