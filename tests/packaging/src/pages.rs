@@ -238,7 +238,8 @@ impl Page {
             for (position, piece) in text.split('`').enumerate() {
                 if position > 0 {
                     match open.take() {
-                        Some(code) => found.push(code),
+                        // In a table a bar is escaped.
+                        Some((line, code)) => found.push((line, code.replace("\\|", "|"))),
                         None => open = Some((line, String::new())),
                     }
                 }
@@ -363,7 +364,7 @@ mod tests {
     #[test]
     fn commands_are_told_apart() {
         let page = Page::new(
-            "See `kubectl get\na` and `make x`, `kubectl apply -k`, `b c`.\n\n```sh run\nhub get <cluster> \\\n  -A # all\nexport A=…\nc1() { x; }\n```\n",
+            "See `kubectl get\na \\| b` and `make x`, `kubectl apply -k`, `b c`.\n\n```sh run\nhub get <cluster> \\\n  -A # all\nexport A=…\nc1() { x; }\n```\n",
         );
         let commands = page.commands().unwrap();
         let seen: Vec<_> = commands
@@ -376,7 +377,7 @@ mod tests {
                 (5, "hub get cluster1 -A # all", &What::Kubectl { run: true }),
                 (7, "export A=…", &What::Known(7)),
                 (8, "c1() { x; }", &What::Definition),
-                (1, "kubectl get a", &What::Kubectl { run: false }),
+                (1, "kubectl get a | b", &What::Kubectl { run: false }),
                 (2, "make x", &What::Make),
             ]
         );
