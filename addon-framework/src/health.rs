@@ -1,7 +1,9 @@
 //! How an addon's health is judged, if not by its agent's Lease: what is reported, and what it means. Pure.
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use peering_api::{
+    k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition,
     kube::core::DynamicObject,
     ocm::{
         ManagedCluster, ManagedClusterAddOn, ManifestWork,
@@ -27,8 +29,8 @@ pub enum Health {
     /// By the Lease that its agent renews.
     #[default]
     Lease,
-    /// By the Lease too; besides, the condition `Degraded` tells within seconds of a Deployment or `DaemonSet` that is not ready,
-    /// such as one whose image cannot be pulled. The Lease tells of that after minutes.
+    /// By the Lease too; besides, the condition `Degraded` tells of a Deployment or `DaemonSet` that is not ready for half a minute,
+    /// such as one whose image cannot be pulled. The Lease tells of that after five minutes.
     LeaseAndWorkloads,
     /// By the addon itself, which writes the condition `Available`.
     None,
@@ -96,6 +98,20 @@ impl Probes {
             check: Arc::new(check),
         }
     }
+}
+
+/// How long a workload may be unready before [`Health::LeaseAndWorkloads`] tells: a pod that only starts again is no news.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long that is still to be kept back, of a workload that is unready since then.
+pub(crate) fn kept_back(since: Timestamp, now: Timestamp) -> Option<Duration> {
+    let passed = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+    PATIENCE.checked_sub(passed).filter(|left| !left.is_zero())
+}
+
+/// Whether it says of an addon that it is degraded now, and was not before.
+pub(crate) fn is_degradation(judged: &Wanted, existing: &[Condition]) -> bool {
+    judged.type_ == condition::DEGRADED && judged.status == Status::True && !is_true(existing, condition::DEGRADED)
 }
 
 impl Health {

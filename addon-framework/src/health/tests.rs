@@ -261,3 +261,23 @@ fn nothing_is_said_while_nothing_is_known_of_the_cluster() {
     assert_eq!(Health::Works.judge(&cluster("Unknown"), &addon(), &[], &[]), None);
     assert!(Health::Works.judge(&cluster("False"), &addon(), &[], &[]).is_some());
 }
+
+#[test]
+fn a_pod_that_only_starts_again_is_no_news() {
+    let degraded = |bad: bool| Wanted::new(condition::DEGRADED, bad, "R", "m");
+    let now = Timestamp::UNIX_EPOCH;
+    let told = [crate::runtime::conditions::merge(&[], &degraded(true), now)];
+    assert!(is_degradation(&degraded(true), &[]));
+    assert!(!is_degradation(&degraded(true), &told), "it was told before");
+    assert!(!is_degradation(&degraded(false), &[]));
+    assert!(!is_degradation(&Wanted::new(condition::AVAILABLE, true, "R", "m"), &[]));
+    for (passed, left) in [(0, Some(30)), (29, Some(1)), (30, None), (99, None)] {
+        let later = now + jiff::SignedDuration::from_secs(passed);
+        assert_eq!(kept_back(now, later), left.map(Duration::from_secs), "{passed}");
+    }
+    assert_eq!(
+        kept_back(now + jiff::SignedDuration::from_secs(9), now),
+        Some(PATIENCE),
+        "a clock that was set back"
+    );
+}

@@ -153,7 +153,12 @@ async fn place(
         }));
     }
     let all: Vec<_> = [split.managed.manifests, split.hosting.manifests].concat();
-    said.extend(observed.options.health.judge(cluster, &observed.object, &all, &works));
+    let judged = observed.options.health.judge(cluster, &observed.object, &all, &works);
+    let (told, later) = shared.bear(key, observed, judged, Timestamp::now());
+    said.extend(told);
+    if let (Outcome::Done, Some(later)) = (&outcome, later) {
+        outcome = Outcome::RequeueAfter(later);
+    }
     Ok((said, outcome))
 }
 

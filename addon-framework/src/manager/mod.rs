@@ -39,7 +39,7 @@ use self::{
 use crate::{
     addon::{Addon, AddonError, Options},
     config::{self, Resolution},
-    rbac,
+    health, rbac,
     runtime::{
         Clients, Outcome, Queue, Recent, RunOptions, WatchState,
         conditions::{self, Wanted},
@@ -174,6 +174,7 @@ impl Builder {
             bindings: Mutex::default(),
             memo: Memo::default(),
             recent: Recent::default(),
+            unready: Mutex::default(),
             watches: OnceLock::new(),
         };
         Ok(Manager {
@@ -311,6 +312,8 @@ struct Shared {
     bindings: Mutex<HashMap<Key, BTreeSet<String>>>,
     memo: Memo,
     recent: Recent<ManagedClusterAddOn>,
+    /// Since when a workload of an addon that is not called degraded yet is unready.
+    unready: Mutex<HashMap<Key, Timestamp>>,
     watches: OnceLock<Watches>,
 }
 
@@ -477,6 +480,30 @@ impl Shared {
         let written = conditions::apply_status(&self.addon_api(&key.cluster), object, manager, status).await;
         self.recent.wrote(written.map_err(Error::request(action))?);
         Ok(())
+    }
+
+    /// What is to be told now of the health that was judged, and when to look again at what is not.
+    fn bear(
+        &self,
+        key: &Key,
+        observed: &Observed,
+        judged: Option<Wanted>,
+        now: Timestamp,
+    ) -> (Option<Wanted>, Option<Duration>) {
+        let status = observed.object.status.as_ref();
+        let existing = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
+        let mut unready = self.unready.lock().unwrap_or_else(PoisonError::into_inner);
+        if !judged
+            .as_ref()
+            .is_some_and(|judged| health::is_degradation(judged, existing))
+        {
+            unready.remove(key);
+            return (judged, None);
+        }
+        match health::kept_back(*unready.entry(key.clone()).or_insert(now), now) {
+            Some(left) => (None, Some(left)),
+            None => (judged, None),
+        }
     }
 
     fn wait_for_change(&self, key: Key, request: String) {
