@@ -8,7 +8,7 @@
 //! * The bucket is one of a real S3 server, over TLS with a certificate of the cluster's own ingress CA (4.7).
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use futures::{StreamExt, TryStreamExt, stream::select};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::{
@@ -348,10 +348,12 @@ async fn mirror(client: &Client, namespace: &str, storage: &DynamicObject) -> Re
     };
     let pools = kind(client, namespace, "ceph.rook.io/v1", "CephBlockPool");
     let name = format!("{}-cephblockpool", storage.name_any());
-    if pools.get_opt(&name).await?.is_some() {
-        set_status(&pools, &name, &status).await?;
+    match pools.get_opt(&name).await? {
+        Some(_) => set_status(&pools, &name, &status).await,
+        // The agent may have wired the StorageCluster before its pool was made.
+        None if enabled => bail!("there is no CephBlockPool {name} yet"),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// `NooBaa`: a claim gets a bucket with credentials of its own.
