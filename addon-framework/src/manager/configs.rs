@@ -1,14 +1,13 @@
 //! Fills in what rollouts of configurations need from the framework: hashes, on the definitions of addons.
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use peering_api::{
     kube::{
-        self, Api, Resource, ResourceExt,
+        self, Api, ResourceExt,
         api::{Patch, PatchParams},
     },
     ocm::ClusterManagementAddOn,
 };
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tracing::debug;
 
@@ -42,16 +41,17 @@ pub(super) async fn reconcile(shared: Arc<Shared>, addon: String) -> Result<Outc
     if !status.install_progressions.is_empty() {
         lists.insert("installProgressions".to_owned(), json!(status.install_progressions));
     }
-    write(&api, &*definition, &Value::Object(lists)).await
+    write(&api, &definition, &Value::Object(lists)).await
 }
 
 /// Writes lists that belong to OCM's addon-manager: only into what was read, since the lists are replaced as wholes.
-async fn write<K>(api: &Api<K>, object: &K, status: &Value) -> Result<Outcome, Error>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
-{
-    let name = object.name_any();
-    let metadata = json!({"uid": object.uid(), "resourceVersion": object.resource_version()});
+async fn write(
+    api: &Api<ClusterManagementAddOn>,
+    definition: &ClusterManagementAddOn,
+    status: &Value,
+) -> Result<Outcome, Error> {
+    let name = definition.name_any();
+    let metadata = json!({"uid": definition.uid(), "resourceVersion": definition.resource_version()});
     let patch = Patch::Merge(json!({"metadata": metadata, "status": status}));
     match api.patch_status(&name, &PatchParams::default(), &patch).await {
         Err(kube::Error::Api(refused)) if refused.is_conflict() => {
@@ -60,7 +60,7 @@ where
         }
         Err(kube::Error::Api(refused)) if refused.is_not_found() => Ok(Outcome::Done),
         result => {
-            let action = format!("write the hashes of configurations of {} {name}", K::kind(&()));
+            let action = format!("write the hashes of configurations of ClusterManagementAddOn {name}");
             result.map(|_| Outcome::Done).map_err(Error::request(action))
         }
     }

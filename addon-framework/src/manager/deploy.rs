@@ -78,18 +78,15 @@ pub(super) async fn reconcile(shared: Arc<Shared>, key: Key) -> Result<Outcome, 
 /// Whether the addon may be on its cluster now. What it waits for brings an event of its own.
 fn is_due(observed: &Observed) -> bool {
     let object = &observed.object;
-    let conditions = object
-        .status
-        .as_ref()
-        .map(|status| status.conditions.as_slice())
-        .unwrap_or_default();
     let options = &observed.options;
     // Once deleted, it stays only as long as a hook needs the agent; then the work goes with the object.
     if object.metadata.deletion_timestamp.is_some() {
         let guards = FINALIZERS.into_iter().chain(options.finalizer.as_deref());
         return is_owned(object) && guards.into_iter().any(|finalizer| has(observed, finalizer));
     }
-    is_owned(object) && is_guarded(object, options) && conditions::is_true(conditions, condition::REGISTRATION_APPLIED)
+    is_owned(object)
+        && is_guarded(object, options)
+        && conditions::is_true(observed.conditions(), condition::REGISTRATION_APPLIED)
 }
 
 fn has(observed: &Observed, finalizer: &str) -> bool {

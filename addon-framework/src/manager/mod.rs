@@ -19,7 +19,7 @@ use std::{
 
 use jiff::Timestamp;
 use peering_api::{
-    k8s_openapi::api::rbac::v1::RoleBinding,
+    k8s_openapi::{api::rbac::v1::RoleBinding, apimachinery::pkg::apis::meta::v1::Condition},
     kube::{self, Api, ResourceExt},
     ocm::{
         ManagedCluster, ManagedClusterAddOn, ManifestWork,
@@ -451,17 +451,12 @@ impl Shared {
     /// Writes one condition of an addon on a cluster, under a field manager of its own.
     async fn tell(&self, manager: &str, key: &Key, observed: &Observed, wanted: Wanted) -> Result<(), Error> {
         let object = &observed.object;
-        let existing = object
-            .status
-            .as_ref()
-            .map(|status| status.conditions.as_slice())
-            .unwrap_or_default();
         let action = format!(
             "write condition {} of ManagedClusterAddOn {}/{}",
             wanted.type_, key.cluster, key.addon
         );
         let wanted = [wanted.at(object.metadata.generation)];
-        let Some(conditions) = conditions::changed(existing, &wanted, Timestamp::now()) else {
+        let Some(conditions) = conditions::changed(observed.conditions(), &wanted, Timestamp::now()) else {
             return Ok(());
         };
         let status = Map::from_iter([("conditions".to_owned(), json!(conditions))]);
@@ -490,8 +485,7 @@ impl Shared {
         judged: Option<Wanted>,
         now: Timestamp,
     ) -> (Option<Wanted>, Option<Duration>) {
-        let status = observed.object.status.as_ref();
-        let existing = status.map(|status| status.conditions.as_slice()).unwrap_or_default();
+        let existing = observed.conditions();
         let mut unready = self.unready.lock().unwrap_or_else(PoisonError::into_inner);
         if !judged
             .as_ref()
@@ -527,6 +521,11 @@ struct Observed {
 }
 
 impl Observed {
+    fn conditions(&self) -> &[Condition] {
+        let status = self.object.status.as_ref();
+        status.map(|status| status.conditions.as_slice()).unwrap_or_default()
+    }
+
     /// The cluster that the agent runs on, if it is another one than its own.
     fn hosting_cluster(&self, cluster: &ManagedCluster) -> Option<String> {
         let host = self

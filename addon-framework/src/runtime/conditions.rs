@@ -10,7 +10,7 @@ use peering_api::{
         api::{Patch, PatchParams},
     },
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 /// The longest message that the API allows (validation of `metav1.Condition`).
@@ -105,30 +105,8 @@ pub fn changed(existing: &[Condition], wanted: &[Wanted], now: Timestamp) -> Opt
     news.then_some(merged)
 }
 
-/// Writes conditions by server-side apply to `/status`, if they say something new; returns whether it wrote.
-///
-/// `wanted` must be *all* conditions that `manager` owns on this kind: server-side apply removes what is left out. Two
-/// controllers which own different conditions need different managers.
-pub async fn apply<K>(
-    api: &Api<K>,
-    object: &K,
-    manager: &str,
-    existing: &[Condition],
-    wanted: &[Wanted],
-) -> Result<bool, kube::Error>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
-{
-    let Some(conditions) = changed(existing, wanted, Timestamp::now()) else {
-        return Ok(false);
-    };
-    let mut status = Map::new();
-    status.insert("conditions".to_owned(), to_value(&conditions)?);
-    apply_status(api, object, manager, &status).await?;
-    Ok(true)
-}
-
-/// Writes a status by server-side apply: everything that `manager` owns in it. The caller has seen that it differs.
+/// Writes a status by server-side apply: everything that `manager` owns in it, as what is left out is removed. Two controllers which
+/// own different conditions need different managers. The caller has seen that it differs.
 pub async fn apply_status<K>(
     api: &Api<K>,
     object: &K,
@@ -154,10 +132,6 @@ fn status_body<K: Resource<DynamicType = ()>>(object: &K, status: &Map<String, V
         metadata.insert("namespace".to_owned(), namespace.into());
     }
     json!({"apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": metadata, "status": status})
-}
-
-fn to_value(value: &impl Serialize) -> Result<Value, kube::Error> {
-    serde_json::to_value(value).map_err(kube::Error::SerdeError)
 }
 
 /// Times in conditions have whole seconds, as all of Kubernetes writes them.
