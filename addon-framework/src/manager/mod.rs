@@ -8,6 +8,7 @@ mod registration;
 mod removal;
 mod render;
 mod status;
+mod unready;
 mod watches;
 
 use std::{
@@ -34,6 +35,7 @@ use tracing::info;
 
 use self::{
     render::Memo,
+    unready::Unready,
     watches::{Watches, is_managed},
 };
 use crate::{
@@ -174,7 +176,7 @@ impl Builder {
             bindings: Mutex::default(),
             memo: Memo::default(),
             recent: Recent::default(),
-            unready: Mutex::default(),
+            unready: Unready::default(),
             watches: OnceLock::new(),
         };
         Ok(Manager {
@@ -312,8 +314,7 @@ struct Shared {
     bindings: Mutex<HashMap<Key, BTreeSet<String>>>,
     memo: Memo,
     recent: Recent<ManagedClusterAddOn>,
-    /// Since when a workload of an addon that is not called degraded yet is unready.
-    unready: Mutex<HashMap<Key, Timestamp>>,
+    unready: Unready,
     watches: OnceLock<Watches>,
 }
 
@@ -486,15 +487,14 @@ impl Shared {
         now: Timestamp,
     ) -> (Option<Wanted>, Option<Duration>) {
         let existing = observed.conditions();
-        let mut unready = self.unready.lock().unwrap_or_else(PoisonError::into_inner);
         if !judged
             .as_ref()
             .is_some_and(|judged| health::is_degradation(judged, existing))
         {
-            unready.remove(key);
+            self.unready.forget(key);
             return (judged, None);
         }
-        match health::kept_back(*unready.entry(key.clone()).or_insert(now), now) {
+        match health::kept_back(self.unready.since(key, &observed.object, now), now) {
             Some(left) => (None, Some(left)),
             None => (judged, None),
         }
