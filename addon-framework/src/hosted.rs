@@ -5,7 +5,7 @@ use peering_api::{
 };
 
 use crate::{
-    addon::AddonError,
+    error::AddonError,
     hooks::is_hook,
     runtime::conditions::{Status, Wanted},
 };

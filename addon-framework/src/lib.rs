@@ -100,10 +100,12 @@ pub mod addon;
 pub mod agent;
 mod config;
 mod csr;
+mod error;
 mod health;
 mod hooks;
 mod hosted;
 pub mod manager;
+mod options;
 pub mod process;
 mod rbac;
 mod registration;
@@ -116,11 +118,14 @@ mod work;
 
 use peering_api::compare;
 
-pub use addon::{Addon, AddonError, Options, Registration, Removal, object};
+pub use addon::{Addon, Removal, object};
 pub use config::{ConfigKind, Configs, Settings, rewrite_image, spec_hash};
 pub use csr::{Signer, SignerError, SigningCa};
+pub use error::AddonError;
 pub use health::{Health, Probe, Probes};
 pub use manager::{BuildError, Builder, Manager};
+pub use options::Options;
+pub use registration::Registration;
 pub use simple::Simple;
 pub use site::Site;
 pub use template::Templates;

@@ -152,7 +152,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::addon::Registration;
+    use crate::registration::Registration;
 
     fn addon() -> ManagedClusterAddOn {
         let wire = json!({"metadata": {"name": "hello", "namespace": "c1", "uid": "u"}, "spec": {}});

@@ -1,17 +1,72 @@
-//! `status.registrations` and `status.namespace`: what the addon wants, merged with what the registration agent wrote. Pure.
+//! What an agent is on the hub, and how `status.registrations` and `status.namespace` say it: what the addon wants, merged with
+//! what the registration agent wrote. Pure.
 use peering_api::{
+    k8s_openapi::api::rbac::v1::PolicyRule,
     kube::ResourceExt,
     ocm::{
         ManagedClusterAddOn,
-        addon::v1beta1::{KUBE_CLIENT, RegistrationConfig, Subject, TOKEN_DRIVER},
+        addon::v1beta1::{KUBE_CLIENT, KubeClientConfig, RegistrationConfig, Subject, TOKEN_DRIVER},
         names::{DEFAULT_INSTALL_NAMESPACE, INSTALL_NAMESPACE_ANNOTATION},
     },
 };
 
-use crate::{addon::Options, config::Settings};
+use crate::config::Settings;
 
 /// The kind whose owner reference says that OCM's addon-manager knows the addon.
 const OWNER_KIND: &str = "ClusterManagementAddOn";
+
+/// What an agent is on the hub and what it may do there.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Registration {
+    /// The credentials it gets, for `status.registrations`.
+    pub configs: Vec<RegistrationConfig>,
+    /// The rules of its Role in the cluster's namespace on the hub. None: no Role. The manager itself must have them.
+    pub permissions: Vec<PolicyRule>,
+    /// Names of `ClusterRole`s that it has in the cluster's namespace too. The manager must have what they grant, or the verb
+    /// `bind` on them.
+    pub cluster_roles: Vec<String>,
+}
+
+impl Registration {
+    /// The usual identity at the hub's API server (as of the Go framework, with the addon's name as the agent's), with no permissions.
+    #[must_use]
+    pub fn kube_client(cluster: &str, addon: &str) -> Self {
+        let subject = Subject {
+            user: format!("system:open-cluster-management:cluster:{cluster}:addon:{addon}:agent:{addon}"),
+            groups: vec![
+                format!("system:open-cluster-management:cluster:{cluster}:addon:{addon}"),
+                format!("system:open-cluster-management:addon:{addon}"),
+            ],
+            organization_units: vec![],
+        };
+        let config = RegistrationConfig {
+            type_: KUBE_CLIENT.to_owned(),
+            kube_client: Some(KubeClientConfig {
+                subject: Some(subject),
+                ..KubeClientConfig::default()
+            }),
+            ..RegistrationConfig::default()
+        };
+        Self {
+            configs: vec![config],
+            ..Self::default()
+        }
+    }
+
+    /// The same with these permissions.
+    #[must_use]
+    pub fn allow(mut self, rules: impl IntoIterator<Item = PolicyRule>) -> Self {
+        self.permissions.extend(rules);
+        self
+    }
+
+    /// The same with this existing `ClusterRole`, in the cluster's namespace.
+    #[must_use]
+    pub fn bind(mut self, cluster_role: impl Into<String>) -> Self {
+        self.cluster_roles.push(cluster_role.into());
+        self
+    }
+}
 
 /// Whether OCM's addon-manager has made the addon its own; before that, nothing is done for it.
 pub fn is_owned(addon: &ManagedClusterAddOn) -> bool {
@@ -24,20 +79,17 @@ pub fn is_owned(addon: &ManagedClusterAddOn) -> bool {
 
 /// Whether the finalizer which the addon wants is there. Nothing is made for it before, so that its hook misses nothing (and so
 /// that two of our writes at the same moment do not conflict).
-pub fn is_guarded(addon: &ManagedClusterAddOn, options: &Options) -> bool {
-    options
-        .finalizer
-        .as_ref()
-        .is_none_or(|finalizer| addon.finalizers().contains(finalizer))
+pub fn is_guarded(addon: &ManagedClusterAddOn, finalizer: Option<&String>) -> bool {
+    finalizer.is_none_or(|finalizer| addon.finalizers().contains(finalizer))
 }
 
 /// The agent's namespace on its cluster: what the configurations say, then the addon's option, then what the user asked
 /// for, then OCM's default. An empty text says nothing.
-pub fn install_namespace(addon: &ManagedClusterAddOn, options: &Options, settings: &Settings) -> String {
+pub fn install_namespace(addon: &ManagedClusterAddOn, option: Option<&String>, settings: &Settings) -> String {
     let configured = settings.agent_install_namespace.as_ref();
     let chosen = [
         configured,
-        options.install_namespace.as_ref(),
+        option,
         addon.annotations().get(INSTALL_NAMESPACE_ANNOTATION),
     ];
     let chosen = chosen.into_iter().flatten().find(|namespace| !namespace.is_empty());
@@ -109,7 +161,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::addon::Registration;
 
     fn wanted() -> Vec<RegistrationConfig> {
         Registration::kube_client("c1", "hello").configs
@@ -119,6 +170,23 @@ mod tests {
         let list = json!([{"type": "kubeClient", "later": 1,
             "kubeClient": {"driver": driver, "subject": {"user": user, "groups": groups}}}]);
         serde_json::from_value(list).unwrap()
+    }
+
+    #[test]
+    fn the_default_identity_is_that_of_the_go_framework() {
+        let registration = Registration::kube_client("c1", "hello");
+        let subject = registration.configs[0].kube_client.clone().unwrap().subject.unwrap();
+        assert_eq!(
+            subject.user,
+            "system:open-cluster-management:cluster:c1:addon:hello:agent:hello"
+        );
+        assert_eq!(
+            subject.groups,
+            [
+                "system:open-cluster-management:cluster:c1:addon:hello",
+                "system:open-cluster-management:addon:hello"
+            ]
+        );
     }
 
     #[test]
@@ -186,16 +254,12 @@ mod tests {
     #[test]
     fn the_namespace_of_the_agent() {
         let mut addon = ManagedClusterAddOn::default();
-        let options = |namespace: Option<&str>| Options {
-            install_namespace: namespace.map(str::to_owned),
-            ..Options::default()
-        };
         let settings = |namespace: Option<&str>| Settings {
             agent_install_namespace: namespace.map(str::to_owned),
             ..Settings::default()
         };
-        let chosen = |addon: &ManagedClusterAddOn, option, setting| {
-            install_namespace(addon, &options(option), &settings(setting))
+        let chosen = |addon: &ManagedClusterAddOn, option: Option<&str>, setting| {
+            install_namespace(addon, option.map(str::to_owned).as_ref(), &settings(setting))
         };
         assert_eq!(chosen(&addon, None, None), DEFAULT_INSTALL_NAMESPACE);
         addon

@@ -8,10 +8,7 @@ use peering_api::{
 use serde_json::{Map, Value};
 
 use crate::{
-    Templates,
-    addon::{Addon, AddonError, Options, Registration},
-    csr::Signer,
-    site::Site,
+    Templates, addon::Addon, csr::Signer, error::AddonError, options::Options, registration::Registration, site::Site,
 };
 
 type Rendering = Box<dyn Fn(&Site<'_>) -> Result<Vec<DynamicObject>, AddonError> + Send + Sync>;

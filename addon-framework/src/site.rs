@@ -6,8 +6,9 @@ use peering_api::{
 use serde_json::{Map, Value, json};
 
 use crate::{
-    addon::{AddonError, Options},
     config::{Configs, Settings},
+    error::AddonError,
+    options::Options,
     registration::install_namespace,
 };
 
@@ -43,7 +44,7 @@ impl<'a> Site<'a> {
         options: &Options,
     ) -> Result<Self, AddonError> {
         let settings = Settings::new(&configs.deployment_configs()?, cluster);
-        let install_namespace = install_namespace(addon, options, &settings);
+        let install_namespace = install_namespace(addon, options.install_namespace.as_ref(), &settings);
         Ok(Self {
             cluster,
             addon,

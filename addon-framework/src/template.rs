@@ -6,7 +6,7 @@ use peering_api::kube::core::DynamicObject;
 use serde_json::{Map, Value as Json};
 use x509_parser::{certificate::X509Certificate, pem::parse_x509_pem, x509::AttributeTypeAndValue};
 
-use crate::addon::AddonError;
+use crate::error::AddonError;
 
 /// YAML files with holes for values, in the language of Jinja (<https://docs.rs/minijinja>).
 ///

@@ -24,7 +24,7 @@ use peering_api::{
 
 pub(crate) use self::references::{hashed, observed};
 pub use self::{hash::spec_hash, image::rewrite as rewrite_image, settings::Settings};
-use crate::{addon::AddonError, runtime::conditions};
+use crate::{error::AddonError, runtime::conditions};
 
 /// A kind of configuration which an addon reads.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

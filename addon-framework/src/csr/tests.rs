@@ -11,7 +11,7 @@ use self::request::{
     changed, params,
 };
 use super::*;
-use crate::addon::Registration;
+use crate::registration::Registration;
 
 mod custom;
 mod hostile;

@@ -16,8 +16,8 @@ use tracing::{debug, info, warn};
 
 use super::{Error, Key, Shared};
 use crate::{
-    addon::AddonError,
     csr::{self, Decision, Request},
+    error::AddonError,
     runtime::{Outcome, metrics},
 };
 

@@ -86,7 +86,7 @@ fn is_due(observed: &Observed) -> bool {
         return is_owned(object) && guards.into_iter().any(|finalizer| has(observed, finalizer));
     }
     is_owned(object)
-        && is_guarded(object, options)
+        && is_guarded(object, options.finalizer.as_ref())
         && conditions::is_true(observed.conditions(), condition::REGISTRATION_APPLIED)
 }
 

@@ -39,9 +39,12 @@ use self::{
     watches::{Watches, is_managed},
 };
 use crate::{
-    addon::{Addon, AddonError, Options},
+    addon::Addon,
     config::{self, Resolution},
-    health, rbac,
+    error::AddonError,
+    health,
+    options::Options,
+    rbac,
     runtime::{
         Clients, Outcome, Queue, Recent, RunOptions, WatchState,
         conditions::{self, Wanted},

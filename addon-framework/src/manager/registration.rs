@@ -19,10 +19,9 @@ use super::{
     status::{self, Wish},
 };
 use crate::{
-    addon::Registration,
     config::{Resolution, Settings},
     rbac,
-    registration::{install_namespace, is_guarded, is_owned, merge},
+    registration::{Registration, install_namespace, is_guarded, is_owned, merge},
     runtime::{
         Outcome,
         conditions::{self, Wanted},
@@ -43,7 +42,10 @@ pub(super) async fn reconcile(shared: Arc<Shared>, key: Key) -> Result<Outcome, 
     let object = &observed.object;
     // While it is being deleted the agent keeps its rights, which go with the object.
     let options = &observed.options;
-    if object.metadata.deletion_timestamp.is_some() || !is_owned(object) || !is_guarded(object, options) {
+    if object.metadata.deletion_timestamp.is_some()
+        || !is_owned(object)
+        || !is_guarded(object, options.finalizer.as_ref())
+    {
         return Ok(Outcome::Done);
     }
     let Some(cluster) = &observed.cluster else {
@@ -83,7 +85,7 @@ pub(super) async fn reconcile(shared: Arc<Shared>, key: Key) -> Result<Outcome, 
         Err(error) => (None, failed(&key, &error_chain(error))),
     };
     let wish = Wish {
-        namespace: Some(install_namespace(object, options, &settings)),
+        namespace: Some(install_namespace(object, options.install_namespace.as_ref(), &settings)),
         registrations,
         condition: Some(condition.at(object.metadata.generation)),
         ..known

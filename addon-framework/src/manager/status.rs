@@ -18,7 +18,7 @@ use peering_api::{
 use serde_json::{Value, json};
 
 use crate::{
-    addon::Options,
+    options::Options,
     compare,
     config::ConfigKind,
     runtime::{
@@ -179,7 +179,7 @@ mod tests {
     use peering_api::k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
     use super::*;
-    use crate::addon::Registration;
+    use crate::registration::Registration;
 
     fn addon(status: &Value) -> ManagedClusterAddOn {
         let wire = json!({"metadata": {"name": "hello", "namespace": "c1", "uid": "u", "resourceVersion": "7"}, "spec": {}, "status": status});
