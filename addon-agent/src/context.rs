@@ -14,11 +14,19 @@ use peering_api::peering::{PeerExport, PeerLink, PeerMember};
 use crate::{
     decide::member::Identity,
     hub::Hub,
-    identity::Stored,
     metrics::Metrics,
     probe::runner::Runner,
     spoke::{Place, Pool, pool::Queues, target_of},
 };
+
+/// The key pairs as they are stored.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// The pairs.
+    pub ring: KeyRing,
+    /// What the annotation on the `PeerMember` said when the pair was replaced last: a restart must not replace it again.
+    pub acted: Option<String>,
+}
 
 /// Shared by all tasks of the agent.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    context::Context,
+    context::{Context, Stored},
     spoke::write::{MANAGER, on_the_way},
 };
 
@@ -30,15 +30,6 @@ const RETRY: Backoff = Backoff {
     first: Duration::from_millis(500),
     cap: Duration::from_secs(30),
 };
-
-/// The key pairs as they are stored.
-#[derive(Clone, Debug)]
-pub struct Stored {
-    /// The pairs.
-    pub ring: KeyRing,
-    /// What the annotation on the `PeerMember` said when the pair was replaced last: a restart must not replace it again.
-    pub acted: Option<String>,
-}
 
 /// Why there is no key pair. Nothing of the Secret is in the error.
 #[derive(Debug, Error)]

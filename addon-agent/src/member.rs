@@ -12,14 +12,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    context::Context,
+    context::{Context, Stored},
     decide::{
         member::{About, wanted},
         report,
         rotation::{self, Arrived, Current, Step, View},
     },
     hub::Hub,
-    identity::{self, IdentityError, Stored},
+    identity::{self, IdentityError},
     spoke::{Seen, User, carrier_of, write::MANAGER},
     status,
 };

@@ -16,14 +16,15 @@ mod issued;
 mod key;
 mod pem;
 mod request;
+mod spki;
 mod subject;
 #[cfg(test)]
 mod tests;
 
 pub use self::{
-    authority::{Authority, AuthorityError, BACKDATE, MIN_LIFETIME, Terms, Usage},
+    authority::{Authority, AuthorityError, BACKDATE, MIN_LIFETIME, Terms},
     issued::{Issued, IssuedError, issued},
     key::{KeyError, PublicKey},
     request::{Checked, MAX_REQUEST, RequestError, check, request},
-    subject::{Subject, SubjectError},
+    subject::{Subject, SubjectError, Usage},
 };

@@ -6,6 +6,7 @@
 //! The API server refuses much of this too. It is looked at here once more for profiles in files.
 mod consumers;
 mod inputs;
+mod naming;
 mod targets;
 mod texts;
 

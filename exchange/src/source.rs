@@ -16,16 +16,26 @@ mod tests;
 use peering_api::peering::{PeerExportSpec, reasons::SourceReady};
 
 pub use self::{
-    content::Good,
-    issue::{Issued, Signer, answer_expires, issued_answer, issued_certificate, issued_token},
+    issue::{Signer, answer_expires, issued_answer, issued_certificate, issued_token},
     lookup::{Lookup, Seen, Selection, View},
     provision::{Provision, Remains, Standing, provisioned, provisions, remains},
-    read::{Inputs, Reading, State, read},
+    read::{Inputs, Issued, Reading, State, read},
 };
-use crate::expression::ExpressionError;
+use crate::{content::Content, expression::ExpressionError};
 
 /// What every message about a bad source says of what was published before.
 const KEPT: &str = "the last good content stays in force";
+
+/// A source that can be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Good {
+    /// What is handed over.
+    pub content: Content,
+    /// `Published`, or `PartlyInvalid` with the message that names what was left out.
+    pub reason: SourceReady,
+    /// For the condition.
+    pub message: String,
+}
 
 /// A source that cannot be published.
 #[derive(Clone, Debug, PartialEq, Eq)]

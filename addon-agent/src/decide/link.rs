@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use peering_api::peering::{ObjectRef, PeerLink, PeerLinkStatus, reasons};
 
-use super::prove;
+use super::fresh;
 
 /// The conditions of a link that its destination's agent writes.
 const OURS: [&str; 6] = [
@@ -183,7 +183,7 @@ fn fresh(link: &PeerLink, status: &PeerLinkStatus, now: Timestamp) -> Said<Verdi
         return Said::Nothing;
     }
     let expires_at = status.expires_at.as_ref().map(|time| time.0);
-    Said::all(prove::fresh(&link.spec, expires_at, now))
+    Said::all(fresh::fresh(&link.spec, expires_at, now))
 }
 
 /// Takes over what was delivered; returns the condition that tells of it.

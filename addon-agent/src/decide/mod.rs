@@ -14,6 +14,7 @@ pub mod content;
 pub mod data;
 pub mod expiry;
 pub mod export;
+pub mod fresh;
 pub mod group;
 pub mod link;
 pub mod member;

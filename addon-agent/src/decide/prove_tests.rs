@@ -307,25 +307,3 @@ fn what_is_said_already_is_not_said_again() {
         ("Trusted", false)
     );
 }
-
-#[test]
-fn freshness() {
-    let link = |probes: Json| probed(probes).spec;
-    let (plain, warned) = (link(json!([])), link(json!([{"expiry": {"warnBefore": "24h"}}])));
-    let at = |hours: i64| now() + SignedDuration::from_hours(hours);
-    for (link, expires, expected, next) in [
-        (&plain, None, None, None),
-        (&warned, None, Some("Fresh"), None),
-        (&plain, Some(48), Some("Fresh"), Some(48)),
-        (&warned, Some(48), Some("Fresh"), Some(24)),
-        (&warned, Some(24), Some("RenewalFailing"), Some(24)),
-        (&warned, Some(1), Some("RenewalFailing"), Some(1)),
-        (&warned, Some(0), Some("Expired"), None),
-        (&plain, Some(-1), Some("Expired"), None),
-    ] {
-        let end = expires.map(at);
-        let said = fresh(link, end, now());
-        assert_eq!(said.map(|said| said.reason), expected.map(str::to_owned), "{expires:?}");
-        assert_eq!(fresh_until(link, end, now()), next.map(at), "{expires:?}");
-    }
-}

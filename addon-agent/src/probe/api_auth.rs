@@ -10,7 +10,8 @@ use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use peering_api::Sensitive;
 
 use super::{
-    address::{Loopback, Url},
+    access::Access,
+    address::Loopback,
     chain::Roots,
     connect::{Identity, Route, Settings},
     failure::{Failure, Reason, shown},
@@ -43,30 +44,6 @@ pub enum Credential {
     Kubeconfig(Sensitive),
     /// Its parts.
     Access(Access),
-}
-
-/// Access to an API server.
-#[derive(Clone, Debug)]
-pub struct Access {
-    /// The API server's URL, `https`.
-    pub server: Url,
-    /// The name to find in its certificate, where it is not the URL's host.
-    pub server_name: Option<String>,
-    /// CA certificates, PEM; the image's root store where there are none.
-    pub bundle: Option<Sensitive>,
-    /// A bearer token.
-    pub token: Option<Sensitive>,
-    /// A client certificate.
-    pub client: Option<ClientCertificate>,
-}
-
-/// A client certificate.
-#[derive(Clone, Debug)]
-pub struct ClientCertificate {
-    /// The certificate, and those between it and its CA; PEM.
-    pub certificate: Sensitive,
-    /// The private key; PEM.
-    pub key: Sensitive,
 }
 
 /// Who the API server takes the credential for.

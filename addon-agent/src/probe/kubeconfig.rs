@@ -6,8 +6,8 @@ use peering_api::Sensitive;
 use secrecy::ExposeSecret;
 
 use super::{
+    access::{Access, ClientCertificate},
     address::Url,
-    api_auth::{Access, ClientCertificate},
     failure::Failure,
 };
 

@@ -28,6 +28,7 @@ use std::{
 
 use peering_api::Sensitive;
 
+mod access;
 pub mod address;
 pub mod api_auth;
 pub mod chain;
@@ -42,8 +43,9 @@ mod signature;
 pub mod tls;
 
 pub use self::{
+    access::{Access, ClientCertificate},
     address::{Endpoint, Loopback, Url},
-    api_auth::{Access, ApiAuth, ClientCertificate, Credential},
+    api_auth::{ApiAuth, Credential},
     failure::{Failure, Reason},
     http::{Http, Verb},
     s3::S3,

@@ -3,10 +3,7 @@ use peering_api::{Sensitive, peering::PeerLink};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use tracing::{info, warn};
 
-use super::{
-    TargetError,
-    scene::{Scene, is_live},
-};
+use super::{TargetError, links::is_live, scene::Scene};
 use crate::{
     context::Context,
     decide::{

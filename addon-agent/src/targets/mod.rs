@@ -7,6 +7,7 @@
 //!
 //! The target comes first, the hub afterwards: drift is repaired from what the watches last knew while the hub is away.
 mod certificates;
+mod links;
 mod proofs;
 mod report;
 mod scene;
@@ -78,7 +79,7 @@ pub async fn reconcile(context: Arc<Context>, place: Place) -> Result<Outcome, T
     // What has arrived may be sealed to the new key.
     context.rotation_touched();
     certificates::make(&context, &scene).await?;
-    let undone = wiring::undo(&context, &scene).await;
+    let undone = wiring::undo(&context, &scene.links).await;
     let decision = scene.decide(&context, &ring, &undone, Timestamp::now());
     count_refusals(&context, &decision);
     let acted = act(&context.spoke.request, &place, &decision.action, scene.target()).await;
@@ -88,7 +89,7 @@ pub async fn reconcile(context: Arc<Context>, place: Place) -> Result<Outcome, T
         return Err(error.clone().into());
     }
     let mut decision = settle(&context, &place, decision, acted.as_ref().err());
-    let wired = wiring::wire(&context, &scene, &decision).await;
+    let wired = wiring::wire(&context, &scene.links, &decision).await;
     let cleared = clear(&context, &scene, &mut decision, &wired).await;
     let stages = stages(&context, &scene, &decision, &wired);
     let reported = report::report(&context, &hub, &scene, &decision, stages).await;

@@ -9,9 +9,8 @@ use super::{TargetError, scene::Scene};
 use crate::{
     context::Context,
     decide::{
-        Decision,
+        Decision, fresh,
         link::{self, Stages},
-        prove,
     },
     hub::Hub,
     spoke::write::MANAGER,
@@ -43,7 +42,7 @@ pub async fn report(
         };
         let now = Timestamp::now();
         let wanted = link::wanted(link, &outcome.report, stages, now);
-        let until = prove::fresh_until(&link.spec, wanted.expires_at.as_ref().map(|time| time.0), now);
+        let until = fresh::fresh_until(&link.spec, wanted.expires_at.as_ref().map(|time| time.0), now);
         match (write(context, hub, link, &wanted).await, &mut result) {
             (Err(source), _) => result = Err(TargetError::Status { name, source }),
             (Ok(()), Ok(earliest)) => *earliest = earliest.iter().copied().chain(until).min(),

@@ -8,11 +8,15 @@ use exchange::{key::KeyRing, source::Lookup};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use peering_api::{
-    Sensitive, names,
+    Sensitive,
     peering::{ArtefactKind, PeerLink},
 };
 
-use super::{lock, wiring::Unwired};
+use super::{
+    links::{is_live, owner},
+    lock,
+    wiring::Unwired,
+};
 use crate::{
     context::Context,
     decide::{
@@ -135,7 +139,7 @@ fn obstacle(context: &Context, link: &PeerLink, undone: &Unwired) -> Option<Obst
     if is_live(link) {
         return None;
     }
-    let of_wiring = undone.obstacle(&owner(context, link));
+    let of_wiring = undone.obstacle(&owner(&context.cluster, link));
     of_wiring.or_else(|| {
         let place = previous::place(&link.spec)?;
         previous::obstacle(&place, &context.pool.read(&place))
@@ -144,19 +148,6 @@ fn obstacle(context: &Context, link: &PeerLink, undone: &Unwired) -> Option<Obst
 
 /// What is said of a key that is being made: its watch brings the next pass.
 const JUST_MADE: &str = "the key for the certificate is being made";
-
-/// Whose the target of a link is, and what is wired to it: the link's, or the bundle's that several links share.
-pub fn owner(context: &Context, link: &PeerLink) -> String {
-    match link.spec.kind {
-        ArtefactKind::Data => link.spec.id.clone(),
-        ArtefactKind::CaBundle => names::bundle_id(&link.spec.peering, &link.spec.artefact, &context.cluster),
-    }
-}
-
-/// The link does not go away.
-pub fn is_live(link: &PeerLink) -> bool {
-    link.metadata.deletion_timestamp.is_none()
-}
 
 /// States what has to be watched.
 fn watch(context: &Context, hub: &Hub, place: &Place, links: &[Arc<PeerLink>]) {

@@ -7,7 +7,7 @@ use std::{
 use peering_api::peering::{PeerLink, condition, reasons};
 use tracing::info;
 
-use super::scene::{Scene, is_live, owner};
+use super::links::{is_live, owner};
 use crate::{
     context::Context,
     decide::{
@@ -38,13 +38,13 @@ impl Unwired {
 
 /// Takes back what leaving links have told consumers. While other links of the same bundle live, the bundle stays and so do
 /// the references to it.
-pub async fn undo(context: &Context, scene: &Scene) -> Unwired {
+pub async fn undo(context: &Context, links: &[Arc<PeerLink>]) -> Unwired {
     let mut leaving: BTreeMap<String, Vec<&Arc<PeerLink>>> = BTreeMap::new();
-    for link in scene.links.iter().filter(|link| !is_live(link)) {
-        leaving.entry(owner(context, link)).or_default().push(link);
+    for link in links.iter().filter(|link| !is_live(link)) {
+        leaving.entry(owner(&context.cluster, link)).or_default().push(link);
     }
-    for link in scene.links.iter().filter(|link| is_live(link)) {
-        leaving.remove(&owner(context, link));
+    for link in links.iter().filter(|link| is_live(link)) {
+        leaving.remove(&owner(&context.cluster, link));
     }
     let mut unwired = Unwired {
         steps: BTreeMap::new(),
@@ -68,25 +68,25 @@ pub struct Wired {
 }
 
 /// Tells the consumers of a delivered target.
-pub async fn wire(context: &Context, scene: &Scene, decision: &Decision) -> Wired {
+pub async fn wire(context: &Context, links: &[Arc<PeerLink>], decision: &Decision) -> Wired {
     let mut wired = Wired {
         steps: None,
         result: Ok(()),
     };
     let Some(held) = &decision.held else { return wired };
-    let ours = |link: &&Arc<PeerLink>| owner(context, link) == held.owner;
+    let ours = |link: &&Arc<PeerLink>| owner(&context.cluster, link) == held.owner;
     let mut former = BTreeSet::new();
-    for link in scene.links.iter().filter(ours) {
+    for link in links.iter().filter(ours) {
         former.extend(link.spec.unwire.iter().map(|former| normal(&former.object)));
         if !is_live(link) {
             former.extend(wire::places(&link.spec));
         }
     }
-    let Some(first) = scene.links.iter().filter(ours).find(|link| is_live(link)) else {
+    let Some(first) = links.iter().filter(ours).find(|link| is_live(link)) else {
         return wired;
     };
     // Another link of the bundle may not know yet that the profile has changed, or know it first.
-    for link in scene.links.iter().filter(ours).filter(|link| is_live(link)) {
+    for link in links.iter().filter(ours).filter(|link| is_live(link)) {
         let named = wire::named(&link.spec);
         former.retain(|place| !named.contains(place));
     }

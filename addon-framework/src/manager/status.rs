@@ -18,9 +18,9 @@ use peering_api::{
 use serde_json::{Value, json};
 
 use crate::{
-    options::Options,
     compare,
     config::ConfigKind,
+    options::Options,
     runtime::{
         conditions::{self, Wanted},
         write::{add, remove, replace, test},

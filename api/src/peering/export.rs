@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ArtefactKind,
-    profile::ObjectTemplate,
+    deliver::ObjectTemplate,
     source::{Input, Refresh},
 };
 

@@ -28,7 +28,7 @@ use self::schema::{
     any_value, duration_schema, label_map, object_template, optional_duration_schema, parameter_values, texts,
 };
 pub use self::{
-    deliver::{DeletionPolicy, Deliver, ObjectRef, OnConflict},
+    deliver::{DeletionPolicy, Deliver, ObjectRef, ObjectTemplate, OnConflict},
     export::{ApiServer, PeerExport, PeerExportSpec, PeerExportStatus, Recipient, SealedEnvelope},
     link::{CertificateSubject, FormerConsumer, LinkEnd, PeerLink, PeerLinkSpec, PeerLinkStatus, Target},
     member::{PeerMember, PeerMemberSpec, PeerMemberStatus, Report, ReportRequest, ReportedObjects},
@@ -37,10 +37,7 @@ pub use self::{
         Trust,
     },
     probe::{ApiAuthProbe, ExpiryProbe, HttpProbe, ObjectProbe, Probe, S3Probe, TlsProbe},
-    profile::{
-        Artefact, ArtefactKind, ExchangeProfile, ExchangeProfileSpec, ExchangeProfileStatus, Flow, ObjectTemplate,
-        Parameter,
-    },
+    profile::{Artefact, ArtefactKind, ExchangeProfile, ExchangeProfileSpec, ExchangeProfileStatus, Flow, Parameter},
     source::{
         CaSigner, CertificateInput, CertificateUsage, Empty, EndpointInput, HttpMethod, HttpRequestInput, Input, Named,
         Refresh, Selector, ServiceAccountToken, ServicePort, Signer, TokenRequestInput,

@@ -5,11 +5,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{
-    deliver::{Deliver, OnConflict},
-    object_template,
+    deliver::{Deliver, ObjectTemplate},
     probe::Probe,
     source::{Input, Refresh},
     wire::Wire,
@@ -158,22 +156,6 @@ pub struct Artefact {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub probes: Vec<Probe>,
-}
-
-/// An object to be applied, its strings being texts with expressions.
-#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ObjectTemplate {
-    /// The object: apiVersion, kind, metadata and whatever belongs to it.
-    #[schemars(schema_with = "object_template")]
-    pub template: Value,
-    /// Plural name of the kind in the API, for rights. Default: guessed from the kind as kubectl users would.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
-    pub resource: Option<String>,
-    /// What happens when a provisioned object exists and is not ours. What another artefact provisioned is never taken over.
-    #[serde(default)]
-    pub on_conflict: OnConflict,
 }
 
 pub(super) fn yes() -> bool {

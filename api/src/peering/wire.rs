@@ -3,10 +3,7 @@ use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{
-    deliver::{ObjectRef, OnConflict},
-    profile::ObjectTemplate,
-};
+use super::deliver::{ObjectRef, ObjectTemplate, OnConflict};
 
 /// One change on the destination cluster.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,6 +17,7 @@ use super::{
     key::{KeyError, PrivateKey, PublicKey},
     pem,
     request::Checked,
+    subject::Usage,
 };
 use crate::ca;
 
@@ -70,18 +71,6 @@ pub enum AuthorityError {
     /// The certificate could not be signed.
     #[error("the certificate could not be signed")]
     Sign,
-}
-
-/// What a certificate is used for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Usage {
-    /// To log in as a TLS client.
-    #[default]
-    Client,
-    /// To serve TLS.
-    Server,
-    /// Both.
-    ClientAndServer,
 }
 
 /// The conditions under which a certificate is issued.

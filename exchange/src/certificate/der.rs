@@ -3,23 +3,13 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use yasna::{DERWriter, DERWriterSeq, Tag, construct_der, models::ObjectIdentifier, tags};
-use zeroize::Zeroizing;
+use yasna::{DERWriter, DERWriterSeq, Tag, construct_der, tags};
 
 use super::{
-    authority::Usage,
-    key::{Algorithm, PublicKey},
-    subject::Subject,
+    key::PublicKey,
+    spki::{Algorithm, oid, public_key, signature_algorithm},
+    subject::{Subject, Usage},
 };
-
-const EC_PUBLIC_KEY: &[u64] = &[1, 2, 840, 10045, 2, 1];
-const CURVE_P256: &[u64] = &[1, 2, 840, 10045, 3, 1, 7];
-const CURVE_P384: &[u64] = &[1, 3, 132, 0, 34];
-const ECDSA_SHA256: &[u64] = &[1, 2, 840, 10045, 4, 3, 2];
-const ECDSA_SHA384: &[u64] = &[1, 2, 840, 10045, 4, 3, 3];
-const ED25519: &[u64] = &[1, 3, 101, 112];
-const RSA: &[u64] = &[1, 2, 840, 113_549, 1, 1, 1];
-const RSA_SHA256: &[u64] = &[1, 2, 840, 113_549, 1, 1, 11];
 
 const COMMON_NAME: &[u64] = &[2, 5, 4, 3];
 const ORGANIZATION: &[u64] = &[2, 5, 4, 10];
@@ -50,34 +40,13 @@ pub(super) fn signed(body: &[u8], algorithm: Algorithm, signature: &[u8]) -> Vec
     })
 }
 
-/// A `SubjectPublicKeyInfo`.
-pub(super) fn public_key(key: &PublicKey) -> Vec<u8> {
-    construct_der(|writer| {
-        writer.write_sequence(|writer| {
-            key_algorithm(writer.next(), key.algorithm);
-            writer.next().write_bitvec_bytes(&key.bits, key.bits.len() * 8);
-        });
-    })
-}
-
-/// A private key of an older form as PKCS#8 (RFC 5958).
-pub(super) fn pkcs8(algorithm: Algorithm, inner: &[u8]) -> Zeroizing<Vec<u8>> {
-    Zeroizing::new(construct_der(|writer| {
-        writer.write_sequence(|writer| {
-            writer.next().write_u8(0);
-            key_algorithm(writer.next(), algorithm);
-            writer.next().write_bytes(inner);
-        });
-    }))
-}
-
 /// The part of a request that is signed: version, subject, key, and the alternative names as the only attribute.
 pub(super) fn request(subject: &Subject, key: &PublicKey) -> Vec<u8> {
     construct_der(|writer| {
         writer.write_sequence(|writer| {
             writer.next().write_u8(0);
             name(writer.next(), subject);
-            writer.next().write_der(&public_key(key));
+            writer.next().write_der(&public_key(key.algorithm, &key.bits));
             writer.next().write_tagged_implicit(Tag::context(0), |writer| {
                 writer.write_set_of(|writer| {
                     if subject.has_alternatives() {
@@ -129,7 +98,7 @@ pub(super) fn certificate(leaf: &Leaf<'_>) -> Vec<u8> {
                 time(writer.next(), leaf.not_after);
             });
             name(writer.next(), leaf.subject);
-            writer.next().write_der(&public_key(leaf.key));
+            writer.next().write_der(&public_key(leaf.key.algorithm, &leaf.key.bits));
             writer.next().write_tagged(Tag::context(3), |writer| {
                 writer.write_sequence(|writer| extensions(writer, leaf));
             });
@@ -233,39 +202,4 @@ fn time(writer: DERWriter<'_>, time: Timestamp) {
         (tags::TAG_GENERALIZEDTIME, text.as_str())
     };
     writer.write_tagged_implicit(tag, |writer| writer.write_bytes(text.as_bytes()));
-}
-
-fn key_algorithm(writer: DERWriter<'_>, algorithm: Algorithm) {
-    match algorithm {
-        Algorithm::P256 => identifier(writer, EC_PUBLIC_KEY, Some(CURVE_P256), false),
-        Algorithm::P384 => identifier(writer, EC_PUBLIC_KEY, Some(CURVE_P384), false),
-        Algorithm::Ed25519 => identifier(writer, ED25519, None, false),
-        Algorithm::Rsa => identifier(writer, RSA, None, true),
-    }
-}
-
-fn signature_algorithm(writer: DERWriter<'_>, algorithm: Algorithm) {
-    match algorithm {
-        Algorithm::P256 => identifier(writer, ECDSA_SHA256, None, false),
-        Algorithm::P384 => identifier(writer, ECDSA_SHA384, None, false),
-        Algorithm::Ed25519 => identifier(writer, ED25519, None, false),
-        Algorithm::Rsa => identifier(writer, RSA_SHA256, None, true),
-    }
-}
-
-/// An `AlgorithmIdentifier`: its parameters are a curve, NULL (RSA; RFC 4055) or absent.
-fn identifier(writer: DERWriter<'_>, id: &[u64], curve: Option<&[u64]>, null: bool) {
-    writer.write_sequence(|writer| {
-        writer.next().write_oid(&oid(id));
-        if let Some(curve) = curve {
-            writer.next().write_oid(&oid(curve));
-        }
-        if null {
-            writer.next().write_null();
-        }
-    });
-}
-
-fn oid(components: &[u64]) -> ObjectIdentifier {
-    ObjectIdentifier::from_slice(components)
 }

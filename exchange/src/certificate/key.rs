@@ -12,7 +12,7 @@ use x509_parser::{
 };
 use zeroize::Zeroizing;
 
-use super::der;
+use super::spki::{self, Algorithm};
 
 /// Sizes of RSA keys, in bits: at least what browsers and Kubernetes take, at most what verifies in reasonable time.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
@@ -34,34 +34,6 @@ pub enum KeyError {
     /// A public key of another kind.
     #[error("the key is {0}: expected P-256, P-384, Ed25519, or RSA with 2048 to 4096 bits")]
     NotAllowed(String),
-}
-
-/// Kinds of keys, each with the one signature algorithm that is used with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Algorithm {
-    P256,
-    P384,
-    Ed25519,
-    Rsa,
-}
-
-impl Algorithm {
-    const ALL: [Self; 4] = [Self::P256, Self::P384, Self::Ed25519, Self::Rsa];
-
-    fn of(pair: &KeyPair) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|algorithm| pair.algorithm() == algorithm.rcgen())
-    }
-
-    fn rcgen(self) -> &'static rcgen::SignatureAlgorithm {
-        match self {
-            Self::P256 => &rcgen::PKCS_ECDSA_P256_SHA256,
-            Self::P384 => &rcgen::PKCS_ECDSA_P384_SHA384,
-            Self::Ed25519 => &rcgen::PKCS_ED25519,
-            Self::Rsa => &rcgen::PKCS_RSA_SHA256,
-        }
-    }
 }
 
 /// A public key.
@@ -87,7 +59,7 @@ impl PublicKey {
     /// Lower-case hex SHA-256 of the key's `SubjectPublicKeyInfo`.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        hex(&Sha256::digest(der::public_key(self)))
+        hex(&Sha256::digest(spki::public_key(self.algorithm, &self.bits)))
     }
 
     /// Reads the key of a request or certificate, in its canonical encoding only.
@@ -97,7 +69,9 @@ impl PublicKey {
             algorithm,
             bits: bits.clone(),
         });
-        let key = keys.into_iter().find(|key| der::public_key(key) == info.raw);
+        let key = keys
+            .into_iter()
+            .find(|key| spki::public_key(key.algorithm, &key.bits) == info.raw);
         let key = key.ok_or_else(|| KeyError::NotAllowed(kind(&info.algorithm)))?;
         match info.parsed() {
             Ok(ParsedKey::RSA(rsa)) if !RSA_BITS.contains(&rsa.key_size()) => {
@@ -140,9 +114,9 @@ impl PrivateKey {
         let forms = match &*key {
             PrivateKeyDer::Pkcs8(key) => vec![Zeroizing::new(key.secret_pkcs8_der().to_vec())],
             PrivateKeyDer::Sec1(key) => [Algorithm::P256, Algorithm::P384]
-                .map(|curve| der::pkcs8(curve, key.secret_sec1_der()))
+                .map(|curve| spki::pkcs8(curve, key.secret_sec1_der()))
                 .into(),
-            PrivateKeyDer::Pkcs1(key) => vec![der::pkcs8(Algorithm::Rsa, key.secret_pkcs1_der())],
+            PrivateKeyDer::Pkcs1(key) => vec![spki::pkcs8(Algorithm::Rsa, key.secret_pkcs1_der())],
             _ => vec![],
         };
         let pair = forms

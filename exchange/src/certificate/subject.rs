@@ -1,4 +1,4 @@
-//! Whom a certificate is for.
+//! Whom a certificate is for, and what for.
 use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 use thiserror::Error;
@@ -13,6 +13,18 @@ const MAX_URI: usize = 2048;
 /// Whoever is in this group has all rights, which RBAC can neither limit nor withdraw. Kubernetes' own signer refuses
 /// it too (admission plugin `CertificateSubjectRestriction`).
 const MASTERS: &str = "system:masters";
+
+/// What a certificate is used for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Usage {
+    /// To log in as a TLS client.
+    #[default]
+    Client,
+    /// To serve TLS.
+    Server,
+    /// Both.
+    ClientAndServer,
+}
 
 /// Why nobody can get a certificate for a subject.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

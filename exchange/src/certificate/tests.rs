@@ -5,7 +5,7 @@ use peering_api::Sensitive;
 use proptest::prelude::*;
 use rcgen::KeyPair;
 
-use super::{key::Algorithm, *};
+use super::{spki::Algorithm, *};
 
 mod hostile;
 mod signing;

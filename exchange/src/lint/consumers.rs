@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use peering_api::peering::{Artefact, ArtefactKind, ObjectRef, Probe, Wire};
 
-use super::{Report, duration, inputs, targets, texts::uses_inputs};
+use super::{Report, duration, inputs, naming, texts::uses_inputs};
 use crate::wire::Path;
 
 /// The shortest time between two runs of a probe, and the shortest time for one.
@@ -71,13 +71,13 @@ fn consumer(place: &str, artefact: &Artefact, of: Option<&str>, object: Option<&
             "the object is named by 'of' (an input of the same name on this cluster) or by 'object': set one",
         );
         if let Some(object) = object {
-            targets::name(&format!("{place}.object.name"), Some(&object.name), report);
-            targets::namespace(
+            naming::name(&format!("{place}.object.name"), Some(&object.name), report);
+            naming::namespace(
                 &format!("{place}.object.namespace"),
                 object.namespace.as_deref(),
                 report,
             );
-            inputs::plural(
+            naming::plural(
                 &format!("{place}.object"),
                 &object.kind,
                 object.resource.as_deref(),

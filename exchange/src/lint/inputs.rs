@@ -1,11 +1,13 @@
 //! Rules about what an artefact is made from.
-use peering_api::{
-    names,
-    peering::{Artefact, Input, ObjectTemplate},
-};
+use peering_api::peering::{Artefact, Input, ObjectTemplate};
 use serde_json::Value;
 
-use super::{Report, targets, texts::uses_inputs, unique};
+use super::{
+    Report,
+    naming::{self, plural},
+    texts::uses_inputs,
+    unique,
+};
 
 /// Checks inputs, what is provisioned for them, and whether a content comes of them.
 pub(super) fn check(place: &str, artefact: &Artefact, report: &mut Report) {
@@ -18,7 +20,7 @@ pub(super) fn check(place: &str, artefact: &Artefact, report: &mut Report) {
         self::input(&format!("{place}.inputs[{index}]"), input, report);
     }
     for key in artefact.payload.keys() {
-        targets::data_key(&format!("{place}.payload[{key}]"), key, report);
+        naming::data_key(&format!("{place}.payload[{key}]"), key, report);
     }
     content(place, artefact, report);
 }
@@ -130,9 +132,9 @@ fn object(place: &str, kind: &str, input: &Input, report: &mut Report) {
     plural(place, kind, input.resource.as_deref(), report);
     let name = input.name.as_deref();
     if name.is_some_and(|name| !uses_inputs(name)) {
-        targets::name(&format!("{place}.name"), name, report);
+        naming::name(&format!("{place}.name"), name, report);
     }
-    targets::namespace(&format!("{place}.namespace"), input.namespace.as_deref(), report);
+    naming::namespace(&format!("{place}.namespace"), input.namespace.as_deref(), report);
     let selected = input.selector.as_ref().map(|selector| &selector.match_labels);
     report.require(
         selected.is_none_or(|labels| !labels.is_empty()),
@@ -153,32 +155,6 @@ fn object(place: &str, kind: &str, input: &Input, report: &mut Report) {
     report.warn(format!("{place}.{field}"), message);
 }
 
-/// Warns of a kind whose plural is probably guessed wrongly: rights would name a resource that does not exist.
-pub(super) fn plural(place: &str, kind: &str, resource: Option<&str>, report: &mut Report) {
-    if resource.is_some() || !is_odd(kind) {
-        return;
-    }
-    let guess = names::plural(kind);
-    let message = format!(
-        "rights are asked for {guess:?}, which is guessed from kind {kind:?} and may be wrong: set resource to what \
-         `kubectl api-resources` shows"
-    );
-    report.warn(format!("{place}.resource"), message);
-}
-
-/// Whether English, and so probably the kind's CRD, makes another plural than the guess.
-fn is_odd(kind: &str) -> bool {
-    let kind = kind.to_ascii_lowercase();
-    if kind == "endpoints" {
-        return false;
-    }
-    let hissing = ["ch", "sh", "x", "z"].iter().any(|end| kind.ends_with(end));
-    let single_s = kind.ends_with('s') && !kind.ends_with("ss");
-    let vowel_y = kind.ends_with('y') && kind.chars().rev().nth(1).is_some_and(|before| "aeiou".contains(before));
-    let countless = ["data", "info", "equipment"].iter().any(|end| kind.ends_with(end));
-    hissing || single_s || vowel_y || countless
-}
-
 /// An object template tells which object it makes.
 pub(super) fn template(place: &str, object: &ObjectTemplate, report: &mut Report) {
     let place = format!("{place}.template");
@@ -192,8 +168,8 @@ pub(super) fn template(place: &str, object: &ObjectTemplate, report: &mut Report
             report.error(&place, format!("the template has no {field}: set it"));
         }
     }
-    targets::name(&format!("{place}.metadata.name"), text("/metadata/name"), report);
-    targets::namespace(
+    naming::name(&format!("{place}.metadata.name"), text("/metadata/name"), report);
+    naming::namespace(
         &format!("{place}.metadata.namespace"),
         text("/metadata/namespace"),
         report,

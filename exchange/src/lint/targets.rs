@@ -6,13 +6,9 @@ use peering_api::{
 
 use super::{
     Report,
-    inputs::plural,
+    naming::{data_key, name, namespace, plural},
     texts::{is_issued, uses_source},
 };
-use crate::plan::names_check::{is_label, is_subdomain};
-
-/// Longest key in the data of a Secret or `ConfigMap` (`validation.IsConfigMapKey` of `k8s.io/apimachinery`).
-const MAX_KEY: usize = 253;
 
 /// Checks what is written.
 pub(super) fn check(place: &str, artefact: &Artefact, report: &mut Report) {
@@ -166,36 +162,4 @@ fn may_meet(one: Flow, other: Flow) -> bool {
         (one, other),
         (Flow::ToHubRole, Flow::FromHubRole) | (Flow::FromHubRole, Flow::ToHubRole)
     )
-}
-
-/// A name without expressions can be checked as it is.
-pub(super) fn name(place: &str, text: Option<&str>, report: &mut Report) {
-    fixed(place, text, is_subdomain, report);
-}
-
-/// As [`name`].
-pub(super) fn namespace(place: &str, text: Option<&str>, report: &mut Report) {
-    fixed(place, text, is_label, report);
-}
-
-fn fixed(place: &str, text: Option<&str>, valid: fn(&str) -> bool, report: &mut Report) {
-    let Some(text) = text.filter(|text| !text.contains("${")) else {
-        return;
-    };
-    if !valid(text) {
-        let message = format!("{text:?} is not a valid Kubernetes name: expected lower case letters, digits and '-'");
-        report.error(place, message);
-    }
-}
-
-/// A key in the data of a Secret or `ConfigMap`.
-pub(super) fn data_key(place: &str, key: &str, report: &mut Report) {
-    let ordinary = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
-    let valid = (1..=MAX_KEY).contains(&key.len()) && key.chars().all(ordinary) && key != "." && !key.starts_with("..");
-    if !valid {
-        report.error(
-            place,
-            format!("{key:?} is not a valid key: expected letters, digits, '-', '_' and '.'"),
-        );
-    }
 }

@@ -502,7 +502,7 @@ fn a_warning_keeps_no_peering_back() {
 fn unusual_plurals_are_told_from_ordinary_ones() {
     let odd = |kind: &str| {
         let mut report = Report::default();
-        inputs::plural("p", kind, None, &mut report);
+        naming::plural("p", kind, None, &mut report);
         !report.finish().is_empty()
     };
     for kind in [

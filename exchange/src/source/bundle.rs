@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use peering_api::{Sensitive, peering::reasons::SourceReady};
 
-use super::{Bad, content::Good};
+use super::{Bad, Good};
 use crate::{ca, content::Content};
 
 /// Key of the content under which the certificates stand.

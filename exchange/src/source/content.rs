@@ -7,10 +7,9 @@ use peering_api::{
 };
 
 use super::{
-    Bad, KEPT,
+    Bad, Good, KEPT,
     bundle::bundle,
-    issue::Issued,
-    read::{DATA, INPUTS, Inputs},
+    read::{DATA, INPUTS, Inputs, Issued},
 };
 use crate::{
     carry::CONTENT_LIMIT,
@@ -21,17 +20,6 @@ use crate::{
 
 /// Type of a Secret that holds a certificate.
 const TLS: &str = "kubernetes.io/tls";
-
-/// A source that can be published.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Good {
-    /// What is handed over.
-    pub content: Content,
-    /// `Published`, or `PartlyInvalid` with the message that names what was left out.
-    pub reason: SourceReady,
-    /// For the condition.
-    pub message: String,
-}
 
 /// Data that is about to be judged, and what messages call it.
 struct Draft {

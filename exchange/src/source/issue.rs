@@ -3,7 +3,7 @@
 //!
 //! The issued thing is not kept, only a hash of what it depends on ([`Inputs::basis`]): while that stays the same, what was
 //! sealed stays in force until it is to be renewed.
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use peering_api::{
@@ -14,7 +14,7 @@ use peering_api::{
 use super::{
     Bad,
     content::{data_of, must_be_filled},
-    read::{INPUTS, Inputs, scope},
+    read::{INPUTS, Inputs, Issued, scope},
 };
 use crate::{
     certificate::{Authority, AuthorityError, Checked, Subject, Terms, Usage},
@@ -25,9 +25,6 @@ use crate::{
 
 /// What names of users and groups that belong to Kubernetes itself start with.
 const RESERVED: &str = "system:";
-
-/// Values of what was issued, by alias of their inputs.
-pub type Issued = BTreeMap<String, Value>;
 
 /// The value of an issued token.
 #[must_use]

@@ -23,6 +23,9 @@ pub(super) const INPUTS: &str = "inputs";
 /// Most characters of a condition that a message quotes.
 const MAX_QUOTED: usize = 200;
 
+/// Values of what was issued, by alias of their inputs.
+pub type Issued = BTreeMap<String, Value>;
+
 /// What came of looking at all inputs.
 #[derive(Debug)]
 pub struct Reading<'a> {

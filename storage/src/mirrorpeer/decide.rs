@@ -1,72 +1,22 @@
 //! What is to be written for one `MirrorPeer`, and what users are told. Ramen's configuration is edited elsewhere, for all.
-use std::{fmt, sync::Arc};
-
 use peering_api::{
     kube::ResourceExt,
-    ocm::ManifestWork,
-    odf::{BACKUP_LABEL, BACKUP_RESOURCE, CREATED_BY, CREATED_BY_LABEL, DRCluster, FINALIZER, SPOKE_FINALIZER_SUFFIX},
+    odf::{BACKUP_LABEL, BACKUP_RESOURCE, FINALIZER, SPOKE_FINALIZER_SUFFIX},
     peering::{Peering, PeeringSpec},
 };
 
 use super::{
+    buckets::StoreUse,
+    change::{Change, Decision},
     mode::Mode,
-    plan::{Plan, StoreUse, plan},
+    ownership::{is_managed, is_ours, owned_by_peer},
+    plan::plan,
     removal,
     seen::{Observed, Ramen, is_leaving},
-    status::{self, Status},
+    status,
+    wanted::Plan,
 };
 use crate::{odf_info, ramen};
-
-/// One write to the hub.
-#[derive(Clone, Debug)]
-pub enum Change {
-    /// Our finalizer and the label for backups go on, finalizers of the Go orchestrator's agents go off.
-    Adopt,
-    /// Our finalizer goes off.
-    Release,
-    /// The `MirrorPeer` notes down who its clients are: so that it can be taken back when nobody tells any more.
-    Record(String),
-    /// A work of the Go orchestrator goes, and what it has delivered stays.
-    OrphanWork(Arc<ManifestWork>),
-    /// A Peering is made or brought into shape.
-    ApplyPeering(String, Box<PeeringSpec>),
-    /// A Peering goes.
-    DeletePeering(Arc<Peering>),
-    /// A Peering that is being deleted goes without waiting for members that cannot be reached.
-    ForcePeering(Arc<Peering>),
-    /// A `DRCluster` uses an entry of Ramen's configuration.
-    ApplyDRCluster(String, String),
-    /// A `DRCluster` of the Go orchestrator would go with its `MirrorPeer`, although others may need it.
-    DisownDRCluster(Arc<DRCluster>),
-    /// A `DRCluster` goes.
-    DeleteDRCluster(Arc<DRCluster>),
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Adopt => write!(f, "take over"),
-            Self::Release => write!(f, "release"),
-            Self::OrphanWork(work) => write!(f, "take over what ManifestWork {} has delivered", work.name_any()),
-            Self::Record(_) => write!(f, "note down the clients"),
-            Self::ApplyPeering(name, _) => write!(f, "apply Peering {name}"),
-            Self::DeletePeering(peering) => write!(f, "delete Peering {}", peering.name_any()),
-            Self::ForcePeering(peering) => write!(f, "force Peering {}", peering.name_any()),
-            Self::ApplyDRCluster(name, _) => write!(f, "apply DRCluster {name}"),
-            Self::DisownDRCluster(cluster) => write!(f, "disown DRCluster {}", cluster.name_any()),
-            Self::DeleteDRCluster(cluster) => write!(f, "delete DRCluster {}", cluster.name_any()),
-        }
-    }
-}
-
-/// What was decided.
-#[derive(Clone, Debug, Default)]
-pub struct Decision {
-    /// What is to be written, in this order.
-    pub changes: Vec<Change>,
-    /// What users are told; `None` for one that is gone at once.
-    pub status: Option<Status>,
-}
 
 /// Decides.
 #[must_use]
@@ -138,23 +88,6 @@ fn says(known: &Peering, wanted: &PeeringSpec) -> bool {
         && spec.members == wanted.members
         && spec.parameters == wanted.parameters
         && is_ours(known)
-}
-
-/// Whether we have made an object.
-pub(super) fn is_ours<K: ResourceExt>(object: &K) -> bool {
-    object.labels().get(CREATED_BY_LABEL).map(String::as_str) == Some(CREATED_BY)
-}
-
-/// Whether a `DRCluster` was made for a `MirrorPeer`, by us or by the Go orchestrator.
-pub(super) fn is_managed(cluster: &DRCluster) -> bool {
-    is_ours(cluster) || owned_by_peer(cluster)
-}
-
-fn owned_by_peer(cluster: &DRCluster) -> bool {
-    cluster
-        .owner_references()
-        .iter()
-        .any(|owner| owner.kind == "MirrorPeer")
 }
 
 fn dr_cluster(seen: &Observed, store: &StoreUse) -> Vec<Change> {

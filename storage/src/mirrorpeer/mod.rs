@@ -4,26 +4,33 @@
 //! which kind of storage it pairs; [`decide()`] says
 //! what to write for it, [`removal`] what when it is being deleted, [`status`] what users read; [`ramen`] edits Ramen's
 //! configuration for all `MirrorPeer`s at once.
+mod buckets;
+mod change;
 mod client;
 mod decide;
 mod mode;
+mod ownership;
 mod plan;
+mod profiles;
+mod provider;
 mod ramen;
 mod removal;
 mod seen;
 mod status;
+mod wanted;
 
 pub use self::{
-    client::{Ends, Provider, ends, provided_by, provider_clusters},
-    decide::{Change, Decision, decide},
+    buckets::{StoreClient, StoreKey, StoreUse, stated_secret},
+    change::{Change, Decision},
+    decide::decide,
     mode::{Mode, ModeError, mode},
-    plan::{
-        CLASSES_PROFILE, CLIENT_PROFILE, CONVERGED_PROFILE, Plan, PlanError, S3_PROFILE, StoreClient, StoreKey,
-        StoreUse, Tokens, concerned, peerings, plan, protects_same, stated_secret,
-    },
+    plan::{PlanError, concerned, peerings, plan, protects_same},
+    profiles::{CLASSES_PROFILE, CLIENT_PROFILE, CONVERGED_PROFILE, S3_PROFILE},
+    provider::{Ends, Provider, ends, provided_by, provider_clusters},
     ramen::{RamenDecision, StoreSeen, decide as decide_ramen},
     seen::{Agent, Cluster, Foreign, Observed, Ramen, is_leaving, older},
     status::Status,
+    wanted::{Plan, Tokens},
 };
 
 #[cfg(test)]

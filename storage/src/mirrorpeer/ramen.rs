@@ -10,7 +10,7 @@ use peering_api::{
 };
 
 use super::{
-    plan::StoreKey,
+    buckets::StoreKey,
     seen::{Foreign, Ramen, is_leaving},
 };
 use crate::{

@@ -8,9 +8,12 @@ use peering_api::{
 };
 
 use super::{
+    buckets::{StoreKey, stores, users},
+    change::{Change, Decision},
     client,
-    decide::{Change, Decision, is_managed, is_ours},
-    plan::{StoreKey, protects_same, stores, users},
+    ownership::{is_managed, is_ours},
+    plan::protects_same,
+    provider,
     seen::{Foreign, Observed, Ramen, is_leaving},
     status,
 };
@@ -86,7 +89,7 @@ fn tickets(seen: &Observed, taking: &mut Taking) {
             .push(format!("the entry in storage-client-mapping on cluster {clusters}"));
         return;
     }
-    if let Some(name) = client::peering(&seen.peer.spec, &seen.clients).filter(|name| !client::shares(seen, name)) {
+    if let Some(name) = provider::peering(&seen.peer.spec, &seen.clients).filter(|name| !client::shares(seen, name)) {
         peering(seen, &name, taking);
     }
 }

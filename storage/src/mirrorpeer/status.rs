@@ -14,10 +14,12 @@ use peering_api::{
 };
 
 use super::{
-    decide::is_managed,
+    buckets::StoreUse,
     mode::{self, Mode},
-    plan::{Plan, PlanError, StoreUse},
+    ownership::is_managed,
+    plan::PlanError,
     seen::{Agent, Foreign, Observed, Ramen},
+    wanted::Plan,
 };
 use crate::{mapping, odf_info, ramen};
 

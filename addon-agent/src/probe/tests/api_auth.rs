@@ -3,10 +3,13 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use rustls::version::{TLS12, TLS13};
 
 use super::*;
-use crate::probe::tests::{
-    CANARY, TIMEOUT, assert_failure,
-    pki::{Ca, Served},
-    server::{Answers, Make, Reply, Server, api_answer, play, reply, review},
+use crate::probe::{
+    ClientCertificate, Url,
+    tests::{
+        CANARY, TIMEOUT, assert_failure,
+        pki::{Ca, Served},
+        server::{Answers, Make, Reply, Server, api_answer, play, reply, review},
+    },
 };
 
 fn with_token(server: &Server, ca: &Ca) -> Access {

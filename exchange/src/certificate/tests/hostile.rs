@@ -86,7 +86,7 @@ fn built(name: Levels<'_>, requests: &[&[&[Extension<'_>]]]) -> String {
                     });
                 }
             });
-            writer.next().write_der(&der::public_key(&key));
+            writer.next().write_der(&spki::public_key(key.algorithm, &key.bits));
             writer.next().write_tagged_implicit(Tag::context(0), |writer| {
                 writer.write_sequence(|writer| {
                     for values in requests {

@@ -52,7 +52,7 @@ fn new_ca(algorithm: Algorithm, change: impl FnOnce(&mut CertificateParams)) -> 
 fn pair(key: &Sensitive) -> KeyPair {
     match PrivateKeyDer::from_pem_slice(key.expose()).unwrap() {
         PrivateKeyDer::Pkcs1(key) => {
-            let wrapped = der::pkcs8(Algorithm::Rsa, key.secret_pkcs1_der());
+            let wrapped = spki::pkcs8(Algorithm::Rsa, key.secret_pkcs1_der());
             KeyPair::try_from(wrapped.as_slice()).unwrap()
         }
         key => KeyPair::try_from(&key).unwrap(),
