@@ -34,7 +34,6 @@ pub(super) const FINALIZERS: [&str; 3] = [PRE_DELETE, HOSTING_PRE_DELETE_FINALIZ
 
 pub(super) async fn reconcile(shared: Arc<Shared>, key: Key) -> Result<Outcome, Error> {
     let Some(observed) = shared.observed(&key) else {
-        shared.unready.forget(&key);
         return Ok(Outcome::Done);
     };
     let Some(cluster) = observed.cluster.clone().filter(|_| is_due(&observed)) else {

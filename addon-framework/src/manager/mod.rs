@@ -4,6 +4,7 @@ mod approval;
 mod configs;
 mod deploy;
 mod hooks;
+mod hosted;
 mod registration;
 mod removal;
 mod render;
@@ -34,6 +35,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
 use self::{
+    hosted::Hosted,
     render::Memo,
     unready::Unready,
     watches::{Watches, is_managed},
@@ -180,6 +182,7 @@ impl Builder {
             memo: Memo::default(),
             recent: Recent::default(),
             unready: Unready::default(),
+            hosted: Hosted::default(),
             watches: OnceLock::new(),
         };
         Ok(Manager {
@@ -318,6 +321,7 @@ struct Shared {
     memo: Memo,
     recent: Recent<ManagedClusterAddOn>,
     unready: Unready,
+    hosted: Hosted,
     watches: OnceLock<Watches>,
 }
 
@@ -326,17 +330,28 @@ impl Shared {
     fn observed(&self, key: &Key) -> Option<Observed> {
         let ours = self.addons.get(&key.addon)?;
         let watches = self.watches.get()?;
-        let known = watches.addons.get(&key.addon)?.get(Some(&key.cluster), &key.addon)?;
-        let object = self.recent.newest(known);
+        let known = watches.addons.get(&key.addon)?.open(Some(&key.cluster), &key.addon);
+        let Some(known) = known else {
+            self.unready.forget(key);
+            self.hosted.note(key, None);
+            return None;
+        };
+        let object = self.recent.newest(Arc::new(known));
         let managed = is_managed(watches.definition(&key.addon).as_deref());
         let find = |kind: &_, config: &_| watches.find_config(kind, config);
-        Some(Observed {
+        let observed = Observed {
             addon: Arc::clone(&ours.addon),
             options: Arc::clone(&ours.options),
             configs: config::resolve(&ours.options.configs, &object, managed, &find),
             object,
-            cluster: watches.clusters.get(None, &key.cluster),
-        })
+            cluster: self.cluster(&key.cluster),
+        };
+        let host = observed
+            .cluster
+            .as_ref()
+            .and_then(|cluster| observed.hosting_cluster(cluster));
+        self.hosted.note(key, host);
+        Some(observed)
     }
 
     /// The configuration references of an addon with hashes and generations, if those differ.
@@ -392,14 +407,14 @@ impl Shared {
     }
 
     /// Our `RoleBinding`s of an addon on a cluster that are there.
-    fn bindings(&self, key: &Key) -> Vec<Arc<RoleBinding>> {
+    fn bindings(&self, key: &Key) -> Vec<RoleBinding> {
         let mut bindings = self.bindings.lock().unwrap_or_else(PoisonError::into_inner);
         let (Some(seen), Some(watches)) = (bindings.get_mut(key), self.watches.get()) else {
             return vec![];
         };
         let mut found = vec![];
         seen.retain(|name| {
-            let binding = watches.bindings.get(Some(&key.cluster), name);
+            let binding = watches.bindings.open(Some(&key.cluster), name);
             let there = binding.is_some();
             found.extend(binding);
             there
@@ -416,7 +431,7 @@ impl Shared {
         let (Some(seen), Some(watches)) = (works.get(key), self.watches.get()) else {
             return vec![];
         };
-        let find = |(namespace, name): &(String, String)| watches.works.get(Some(namespace), name);
+        let find = |(namespace, name): &(String, String)| watches.works.open(Some(namespace), name).map(Arc::new);
         seen.iter().filter_map(find).collect()
     }
 
@@ -429,7 +444,7 @@ impl Shared {
     }
 
     fn cluster(&self, name: &str) -> Option<Arc<ManagedCluster>> {
-        self.watches.get()?.clusters.get(None, name)
+        self.watches.get()?.clusters.open(None, name).map(Arc::new)
     }
 
     /// Adds or removes a finalizer of an addon on a cluster.

@@ -182,7 +182,7 @@ async fn permit(
     let Some(watches) = shared.watches.get() else {
         return Ok(());
     };
-    let role = watches.roles.get(Some(&key.cluster), &rbac::name(&key.addon));
+    let role = watches.roles.open(Some(&key.cluster), &rbac::name(&key.addon));
     let rules = wanted
         .map(|wanted| wanted.permissions.clone())
         .filter(|rules| !rules.is_empty());
@@ -191,7 +191,7 @@ async fn permit(
     permit_role(
         shared,
         key,
-        role.as_deref(),
+        role.as_ref(),
         rules.map(|rules| rbac::role(object, rules)).as_ref(),
     )
     .await?;
@@ -202,7 +202,7 @@ async fn permit(
         .collect();
     for wanted in &bindings {
         let observed = there.remove(&wanted.name_any());
-        permit_binding(shared, key, observed.as_deref(), Some(wanted)).await?;
+        permit_binding(shared, key, observed.as_ref(), Some(wanted)).await?;
     }
     for obsolete in there.values() {
         permit_binding(shared, key, Some(obsolete), None).await?;

@@ -19,7 +19,7 @@ use crate::{
 
 /// How many renderings are remembered. An addon is looked at several times in a row when it is installed or changed, and
 /// hardly ever between; to remember all would double what the watch of works takes.
-const REMEMBERED: usize = 256;
+const REMEMBERED: usize = 64;
 
 /// The latest renderings, by what they were made from.
 #[derive(Default)]

@@ -23,16 +23,16 @@ use super::{Key, Shared};
 use crate::{
     config::{ConfigKind, Found},
     csr::{self, Rotation, Signer, SigningCa},
-    runtime::{Watch, WatchState, conditions, watch, watch_with},
+    runtime::{Packed, Watch, WatchState, conditions, watch, watch_with},
 };
 
 pub(super) struct Watches {
     /// One watch per addon, by its name: an API server can filter by name, so others' addons cost nothing.
-    pub(super) addons: BTreeMap<String, Watch<ManagedClusterAddOn>>,
-    pub(super) clusters: Watch<ManagedCluster>,
-    pub(super) works: Watch<ManifestWork>,
-    pub(super) roles: Watch<Role>,
-    pub(super) bindings: Watch<RoleBinding>,
+    pub(super) addons: BTreeMap<String, Watch<Packed<ManagedClusterAddOn>>>,
+    pub(super) clusters: Watch<Packed<ManagedCluster>>,
+    pub(super) works: Watch<Packed<ManifestWork>>,
+    pub(super) roles: Watch<Packed<Role>>,
+    pub(super) bindings: Watch<Packed<RoleBinding>>,
     pub(super) requests: Watch<CertificateSigningRequest>,
     /// All addons of the hub; watched only if one of ours reads configurations.
     definitions: Option<Watch<ClusterManagementAddOn>>,
@@ -68,9 +68,9 @@ impl Watches {
             "managedclusters",
             Api::all(client()),
             watcher::Config::default(),
-            move |cluster: &ManagedCluster| {
+            move |cluster: &Packed<ManagedCluster>| {
                 on.touch_cluster(&cluster.name_any());
-                on.touch_hosted(cluster);
+                on.touch_hosted(&cluster.name_any());
             },
         );
         let on = Arc::clone(shared);
@@ -80,9 +80,10 @@ impl Watches {
             "manifestworks",
             Api::all(client()),
             ours.clone(),
-            move |work: &ManifestWork| {
-                if let Some(key) = Key::of_work(work) {
-                    on.saw_work(&key, work);
+            move |work: &Packed<ManifestWork>| {
+                let Some(work) = work.opened() else { return };
+                if let Some(key) = Key::of_work(&work) {
+                    on.saw_work(&key, &work);
                     on.queues.deploy.add(key);
                 }
             },
@@ -94,8 +95,9 @@ impl Watches {
             "roles",
             Api::all(client()),
             ours.clone(),
-            move |role: &Role| {
-                if let Some(key) = Key::labelled(role) {
+            move |role: &Packed<Role>| {
+                let Some(role) = role.opened() else { return };
+                if let Some(key) = Key::labelled(&role) {
                     on.queues.registration.add(key);
                 }
             },
@@ -107,8 +109,9 @@ impl Watches {
             "rolebindings",
             Api::all(client()),
             ours,
-            move |binding: &RoleBinding| {
-                if let Some(key) = Key::labelled(binding) {
+            move |binding: &Packed<RoleBinding>| {
+                let Some(binding) = binding.opened() else { return };
+                if let Some(key) = Key::labelled(&binding) {
                     on.saw_binding(&key, &binding.name_any());
                     on.queues.registration.add(key);
                 }
@@ -257,7 +260,7 @@ impl Watches {
         tasks: &TaskTracker,
         token: &CancellationToken,
         name: &str,
-    ) -> Watch<ManagedClusterAddOn> {
+    ) -> Watch<Packed<ManagedClusterAddOn>> {
         let (on, api) = (Arc::clone(shared), Api::all(shared.clients.watch.clone()));
         let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
         watch(
@@ -266,7 +269,7 @@ impl Watches {
             format!("managedclusteraddons/{name}"),
             api,
             config,
-            move |addon: &ManagedClusterAddOn| {
+            move |addon: &Packed<ManagedClusterAddOn>| {
                 on.recent.seen(addon);
                 on.touch(&Key::new(addon.namespace().unwrap_or_default(), addon.name_any()));
             },
@@ -369,13 +372,9 @@ impl Shared {
     }
 
     /// Looks again at the addons whose agents run on this cluster.
-    fn touch_hosted(&self, host: &ManagedCluster) {
-        for (addon, ours) in self.addons.iter().filter(|(_, ours)| ours.options.hosted) {
-            self.touch_addons(addon, |object| {
-                let cluster = self.cluster(&object.namespace().unwrap_or_default());
-                let hosting = cluster.and_then(|cluster| ours.addon.hosting_cluster(&cluster, object));
-                hosting.is_some_and(|hosting| hosting == host.name_any())
-            });
+    fn touch_hosted(&self, host: &str) {
+        for key in self.hosted.on(host) {
+            self.touch(&key);
         }
     }
 
@@ -383,7 +382,8 @@ impl Shared {
         let Some(watch) = self.watches.get().and_then(|watches| watches.addons.get(addon)) else {
             return;
         };
-        for object in watch.store.state().iter().filter(|object| concerned(object)) {
+        let objects = watch.store.state().into_iter().filter_map(|object| object.opened());
+        for object in objects.filter(concerned) {
             self.touch(&Key::new(object.namespace().unwrap_or_default(), addon));
         }
     }

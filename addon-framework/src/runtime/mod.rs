@@ -31,6 +31,7 @@ pub mod clients;
 pub mod conditions;
 pub mod leader;
 pub mod metrics;
+pub mod packed;
 pub mod queue;
 pub mod recent;
 pub mod runner;
@@ -41,6 +42,7 @@ mod writes;
 pub use self::{
     clients::{Clients, clients},
     metrics::{Metrics, metrics},
+    packed::Packed,
     queue::Queue,
     recent::Recent,
     runner::{Outcome, RunOptions, run},

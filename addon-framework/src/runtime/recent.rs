@@ -61,7 +61,7 @@ impl<K: Resource> Recent<K> {
     }
 
     /// Forgets a write that the watch has brought or overtaken.
-    pub fn seen(&self, object: &K) {
+    pub fn seen(&self, object: &impl Resource) {
         let mut inner = self.lock();
         let (key, version_seen) = (key(object), version(object));
         inner.watched = inner.watched.max(version_seen);
