@@ -1,6 +1,13 @@
 //! The table of hostile signing requests, which the framework's unit tests judge, on a real API server: each is sent as the
 //! user that it claims to come from, with honest ones between them.
-use std::{collections::BTreeSet, fmt::Write};
+use std::{
+    collections::BTreeSet,
+    fmt::Write,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use addon_framework::{Options, Registration, Simple, runtime::metrics};
 use anyhow::{Context, Result, ensure};
@@ -123,10 +130,31 @@ fn table() -> Vec<Hostile> {
         .collect()
 }
 
+/// What the manager has come to know.
+#[derive(Default)]
+struct Known {
+    /// That the cluster is not accepted.
+    refused: AtomicBool,
+    /// That the addon is being deleted.
+    leaving: AtomicBool,
+}
+
+impl Known {
+    fn note(&self, cluster: &ManagedCluster, addon: &ManagedClusterAddOn) {
+        if !cluster.spec.hub_accepts_client {
+            self.refused.store(true, Ordering::Relaxed);
+        }
+        if addon.metadata.deletion_timestamp.is_some() {
+            self.leaving.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Who sends requests to whom.
 struct Hub<'a> {
     s: &'a Scenario,
     requests: Api<CertificateSigningRequest>,
+    known: Arc<Known>,
 }
 
 impl Hub<'_> {
@@ -198,6 +226,15 @@ impl Hub<'_> {
             .await
     }
 
+    /// Waits until the manager knows something. What it left alone of the table is judged again at each change, so it hears of it.
+    async fn await_known(&self, what: &str, of: impl Fn(&Known) -> &AtomicBool) -> Result<()> {
+        self.s
+            .until(&format!("the manager to know that {what}"), || async {
+                Ok(of(&self.known).load(Ordering::Relaxed).then_some(()))
+            })
+            .await
+    }
+
     /// Sends a good request and waits until it is approved: what came before it was seen by the manager then.
     async fn honest(&self, name: &str) -> Result<()> {
         let name = self.send(&Case::good(), &format!("honest-{name}")).await??;
@@ -228,13 +265,19 @@ async fn no_hostile_request_gets_a_certificate() -> Result<()> {
     s.world.env.hub().apply_text(&rights(&users)).await?;
     s.world.env.bare_cluster(CLUSTER).await?;
     await_rights(&s, &users).await?;
+    let known = Arc::<Known>::default();
+    let told = known.clone();
     let addon = Simple::new(ADDON)
-        .registration(|cluster, _| Some(Registration::kube_client(&cluster.name_any(), ADDON)))
+        .registration(move |cluster, addon| {
+            told.note(cluster, addon);
+            Some(Registration::kube_client(&cluster.name_any(), ADDON))
+        })
         .options(Options::default());
     let _manager = run(&s, addon)?;
     let hub = Hub {
         s: &s,
         requests: Api::all(s.hub.clone()),
+        known,
     };
 
     // Before there is an addon a good request waits, and after that no longer.
@@ -337,6 +380,9 @@ async fn only_accepted_clusters_and_living_addons(hub: &Hub<'_>) -> Result<()> {
         clusters.patch(CLUSTER, &PatchParams::default(), &patch).await
     };
     accept(false).await?;
+    // Until its watch brings that, the manager may approve what comes.
+    hub.await_known("the cluster is not accepted", |known| &known.refused)
+        .await?;
     let name = hub.untimely("not-accepted").await?;
     accept(true).await?;
     hub.await_decision(&name, "Approved").await?;
@@ -350,6 +396,8 @@ async fn only_accepted_clusters_and_living_addons(hub: &Hub<'_>) -> Result<()> {
     await_condition(hub.s, &addons, ADDON, "RegistrationApplied", "SetPermissionApplied").await?;
     hold(&["example.com/held"]).await?;
     addons.delete(ADDON, &DeleteParams::default()).await?;
+    hub.await_known("the addon is being deleted", |known| &known.leaving)
+        .await?;
     let name = hub.untimely("leaving").await?;
     hold(&[]).await?;
     hub.s.await_gone(&addons, ADDON).await?;
