@@ -35,6 +35,7 @@ mod rook;
 mod s3;
 mod secrecy;
 mod sources;
+mod sources_issued;
 mod topologies;
 mod validation;
 mod wire;
