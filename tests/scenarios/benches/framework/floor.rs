@@ -33,6 +33,8 @@ pub struct Floor {
 pub struct Replayed {
     /// How long it took.
     pub time: Duration,
+    /// How long OCM's addon-manager was waited for, besides.
+    pub waited: Duration,
     /// How many requests there were.
     pub requests: usize,
     /// How many of them were refused.
@@ -61,10 +63,13 @@ impl Floor {
             .map(|chain| chain.split_at(chain.iter().position(told).unwrap_or(chain.len())))
             .unzip();
         let (before, refused) = self.stage(stages.0).await?;
+        let start = Instant::now();
         configured.await?;
+        let waited = start.elapsed();
         let (after, more) = self.stage(stages.1).await?;
         Ok(Replayed {
             time: before + after,
+            waited,
             requests: writes.len(),
             refused: refused + more,
         })

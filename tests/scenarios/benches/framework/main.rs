@@ -125,11 +125,12 @@ async fn measure(env: &Env, counts: &[u32], sides: &[Side], go: Option<PathBuf>)
     );
     let readers: Vec<_> = sides.iter().map(|side| side.name()).collect();
     let log = env.hub().start_audit_with_reads_of(&readers).await?;
-    // With its usual 20 requests a second the garbage collector would be all that one waits for in a deletion.
+    // With their usual 20 and 50 requests a second the garbage collector and OCM's addon-manager would be all that one waits for.
     let quick = ["--kube-api-qps=1000", "--kube-api-burst=1000"].map(str::to_owned);
-    env.hub()
-        .restart_with("kube-controller-manager", |args| args.extend(quick))
-        .await?;
+    for component in ["kube-controller-manager", "ocm-addon-manager"] {
+        let change = |args: &mut Vec<String>| args.extend(quick.clone());
+        env.hub().restart_with(component, change).await?;
+    }
     let mut site = Site::start(env).await?;
     let mut audit = Audit::new(log, &[Side::Rust.name(), users::DRIVER]);
     let mut reports = Vec::new();

@@ -81,13 +81,14 @@ impl Report {
             for (_, replayed) in self.floor.iter().filter(|(step, _)| *step == what) {
                 let Replayed {
                     time,
+                    waited,
                     requests,
                     refused,
                 } = replayed;
-                let time = time.as_secs_f64();
+                let (time, waited) = (time.as_secs_f64(), waited.as_secs_f64());
                 writeln!(
                     text,
-                    "| {what} | floor | {time:.1} | | | {requests} | | | | {refused} | | | | |"
+                    "| {what} | floor | {time:.1} | | +{waited:.1} | {requests} | | | | {refused} | | | | |"
                 )?;
             }
         }
