@@ -5,9 +5,9 @@ use std::{cell::RefCell, future::Future, time::Duration};
 use anyhow::Result;
 use testenv::Env;
 
-/// So many looks in a row see the same. They are looks and not seconds, as a busy machine takes longer for both; a work agent
-/// reports every five seconds, and its report is answered.
-const LOOKS: usize = 80;
+/// So many looks in a row see the same. They are looks and not seconds, as a busy machine takes longer for both; ten seconds of
+/// them at least, as a work agent reports every five seconds and up to 90 % later, and its report is answered.
+const LOOKS: usize = 130;
 
 /// Waits until what `look` gives stays as it is; returns it.
 pub async fn quiet<T, F, Fut>(env: &Env, what: &str, patience: Duration, look: F) -> Result<T>

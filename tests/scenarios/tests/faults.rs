@@ -25,8 +25,22 @@ use scenarios::{
 };
 use serde_json::json;
 
-/// Kind, namespace and name to uid and resource version of everything that the product owns on the hub.
+/// Kind, namespace and name to uid and version of everything that the product owns on the hub.
 type Versions = BTreeMap<(String, String, String), (String, String)>;
+
+/// Changes with every write but those that are OCM's: of a work the status belongs to the work agent alone, which tells there at a
+/// time of its own that the agent's Deployment was unready for a moment.
+fn version(kind: &str, meta: &ObjectMeta) -> Result<String> {
+    if kind != "ManifestWork" {
+        return Ok(meta.resource_version.clone().unwrap_or_default());
+    }
+    let mut meta = meta.clone();
+    meta.resource_version = None;
+    if let Some(managers) = &mut meta.managed_fields {
+        managers.retain(|manager| manager.subresource.as_deref() != Some("status"));
+    }
+    Ok(serde_json::to_string(&meta)?)
+}
 
 async fn collect<K>(client: &Client, all: &mut Versions, ours: impl Fn(&ObjectMeta) -> bool) -> Result<()>
 where
@@ -45,13 +59,8 @@ where
             item.namespace().unwrap_or_default(),
             item.name_any(),
         );
-        all.insert(
-            key,
-            (
-                item.uid().unwrap_or_default(),
-                item.resource_version().unwrap_or_default(),
-            ),
-        );
+        let version = version(&key.0, &item.metadata)?;
+        all.insert(key, (item.uid().unwrap_or_default(), version));
     }
     Ok(())
 }

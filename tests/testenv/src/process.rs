@@ -40,7 +40,7 @@ pub struct Spec {
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<String>,
-    /// The environment: `None` is inherited, `Some` is exactly this.
+    /// The environment: `None` is inherited but for the place of temporary files, which is beside the log; `Some` is exactly this.
     pub env: Option<BTreeMap<String, String>>,
     /// Where stdout and stderr are appended.
     pub log: PathBuf,
@@ -267,8 +267,11 @@ fn start(spec: &Spec) -> Result<Child> {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
-        if let Some(env) = &spec.env {
-            command.env_clear().envs(env);
+        match (&spec.env, spec.log.parent()) {
+            (Some(env), _) => _ = command.env_clear().envs(env),
+            // OCM's programs leave a directory with a certificate behind whenever they are killed.
+            (None, Some(directory)) => _ = command.env("TMPDIR", directory),
+            (None, None) => {}
         }
         die_with_parent(&mut command);
         fork(command)

@@ -73,6 +73,21 @@ async fn no_child_survives_when_its_parent_is_killed() -> Result<()> {
 }
 
 #[tokio::test]
+async fn temporary_files_of_a_child_are_beside_its_log() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let child = Process::spawn(&shell(
+        ": > $(mktemp -d)/left; exec sleep 1000",
+        &directory.path().join("log"),
+    ))?;
+    wait::until("a file to be left", SOON, || async {
+        let made = std::fs::read_dir(directory.path())?.flatten();
+        Ok(made.map(|entry| entry.path().join("left")).find(|left| left.exists()))
+    })
+    .await?;
+    child.stop(SOON).await.map(|_| ())
+}
+
+#[tokio::test]
 async fn a_child_that_dies_is_reported_with_the_end_of_its_log() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let register = Register::default();
