@@ -71,7 +71,7 @@ pub type Claim = (String, ObjectRef);
 pub struct Facts {
     /// The clusters that the Peering concerns; an absent one counts as not managed.
     pub members: BTreeMap<String, MemberFacts>,
-    /// What `spec.placementRef` has decided; `None` if it does not exist.
+    /// What `spec.placementRef` has decided; `None` if it does not exist or has not decided.
     pub placement: Option<BTreeSet<String>>,
     /// Fingerprints by which members are known, from the Peering's status.
     pub known: BTreeMap<String, String>,

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use addon_framework::runtime::{
     error_chain,
-    write::{apply, delete},
+    write::{apply, delete, delete_as_seen},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use kube::{
@@ -124,7 +124,7 @@ pub async fn act(client: &Client, place: &Place, action: &Action, seen: Option<&
         Action::None => Ok(()),
         Action::Create(wanted) => create(&api, place, wanted).await,
         Action::Apply(wanted) => {
-            let body = body(place, wanted, seen.and_then(|seen| seen.uid.as_deref()));
+            let body = body(place, wanted, seen);
             let written = apply(&api, &place.name, MANAGER, &body).await.map_err(failed(APPLY))?;
             strip(&api, place, wanted, &written).await
         }
@@ -132,10 +132,16 @@ pub async fn act(client: &Client, place: &Place, action: &Action, seen: Option<&
             delete(&api, &reference(place, seen)).await.map_err(failed(DELETE))?;
             create(&api, place, wanted).await
         }
-        Action::Delete => delete(&api, &reference(place, seen))
-            .await
-            .map(drop)
-            .map_err(failed(DELETE)),
+        Action::Delete => {
+            let object = reference(place, seen);
+            // A certificate that somebody has put into it a moment ago stays.
+            let deleted = if place.is_config_map() {
+                delete_as_seen(&api, &object).await
+            } else {
+                delete(&api, &object).await
+            };
+            deleted.map(drop).map_err(failed(DELETE))
+        }
         Action::Release { data } => {
             let patch = release(data.as_ref(), seen);
             merge(&api, place, &patch).await
@@ -236,14 +242,18 @@ async fn merge(api: &Api<DynamicObject>, place: &Place, patch: &Value) -> Result
     }
 }
 
-/// The object as it is applied. A uid keeps the write from an object that took the name meanwhile (409).
-fn body(place: &Place, wanted: &Wanted, uid: Option<&str>) -> Value {
+/// The object as it is applied. A uid keeps the write from an object that took the name meanwhile (409), and the version from
+/// one that others share and have changed meanwhile.
+fn body(place: &Place, wanted: &Wanted, seen: Option<&Observed>) -> Value {
     let mut body = match wanted {
         Wanted::Object(body) => body.0.clone(),
         Wanted::Data(wanted) => data_body(place, wanted),
     };
-    if let Some(uid) = uid {
+    if let Some(uid) = seen.and_then(|seen| seen.uid.as_deref()) {
         body["metadata"]["uid"] = json!(uid);
+    }
+    if let (Wanted::Data(DataObject { exact: false, .. }), Some(seen)) = (wanted, seen) {
+        body["metadata"]["resourceVersion"] = json!(seen.resource_version);
     }
     body
 }
@@ -290,6 +300,7 @@ fn reference(place: &Place, seen: Option<&Observed>) -> DynamicObject {
         name: Some(place.name.clone()),
         namespace: place.namespace.clone(),
         uid: seen.and_then(|seen| seen.uid.clone()),
+        resource_version: seen.and_then(|seen| seen.resource_version.clone()),
         ..ObjectMeta::default()
     };
     object
@@ -314,10 +325,12 @@ fn release(data: Option<&(String, Option<String>)>, seen: Option<&Observed>) -> 
 
 #[cfg(test)]
 mod tests {
-    use kube::core::Status;
+    use std::convert::Infallible;
+
+    use kube::{client::Body, core::Status};
 
     use super::*;
-    use crate::spoke::observed::Body;
+    use crate::spoke::observed;
 
     fn place() -> Place {
         Place::core("Secret", "ns", "t")
@@ -365,7 +378,11 @@ mod tests {
             .into(),
             ..DataObject::default()
         });
-        let secret = body(&place(), &wanted, Some("u"));
+        let seen = Observed {
+            uid: Some("u".to_owned()),
+            ..Observed::default()
+        };
+        let secret = body(&place(), &wanted, Some(&seen));
         assert_eq!(
             (&secret["data"], &secret["metadata"]["uid"], &secret["type"]),
             (&json!({"k": "dg==", "b": "AP8="}), &json!("u"), &json!("Opaque"))
@@ -375,11 +392,55 @@ mod tests {
             (&map["data"], &map["binaryData"]),
             (&json!({"k": "v"}), &json!({"b": "AP8="}))
         );
-        let object = Wanted::Object(Body(json!({"kind": "Pool", "metadata": {"name": "p"}, "spec": {}})));
-        let pool = body(&place(), &object, Some("u"));
+        let object = Wanted::Object(observed::Body(
+            json!({"kind": "Pool", "metadata": {"name": "p"}, "spec": {}}),
+        ));
+        let pool = body(&place(), &object, Some(&seen));
         assert_eq!(
             pool,
             json!({"kind": "Pool", "metadata": {"name": "p", "uid": "u"}, "spec": {}})
         );
+    }
+
+    /// What an API server is asked for by an action on an object with uid `u` and version 7.
+    async fn asked(kind: &str, action: Action) -> Value {
+        let (asked, mut requests) = tokio::sync::mpsc::unbounded_channel();
+        let service = tower::service_fn(move |request: http::Request<Body>| {
+            let asked = asked.clone();
+            async move {
+                asked.send(request.into_body().collect_bytes().await.unwrap()).unwrap();
+                let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "t"}});
+                let body = Body::from(object.to_string().into_bytes());
+                Ok::<_, Infallible>(http::Response::new(body))
+            }
+        });
+        let seen = Observed {
+            uid: Some("u".to_owned()),
+            resource_version: Some("7".to_owned()),
+            ..Observed::default()
+        };
+        let client = Client::new(service, "default");
+        act(&client, &Place::core(kind, "ns", "t"), &action, Some(&seen))
+            .await
+            .unwrap();
+        serde_json::from_slice(&requests.recv().await.unwrap()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_others_may_have_added_to_is_written_and_deleted_only_as_it_was_seen() {
+        let apply = |exact| {
+            let wanted = DataObject {
+                exact,
+                ..DataObject::default()
+            };
+            asked("ConfigMap", Action::Apply(Wanted::Data(wanted)))
+        };
+        let version = |body: Value| body["metadata"]["resourceVersion"].clone();
+        assert_eq!(version(apply(false).await), json!("7"));
+        assert_eq!(version(apply(true).await), Value::Null);
+        let deleted = asked("ConfigMap", Action::Delete).await;
+        assert_eq!(deleted["preconditions"], json!({"uid": "u", "resourceVersion": "7"}));
+        let deleted = asked("Secret", Action::Delete).await;
+        assert_eq!(deleted["preconditions"], json!({"uid": "u"}));
     }
 }

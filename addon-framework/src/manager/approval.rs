@@ -36,11 +36,14 @@ pub(super) async fn reconcile(shared: Arc<Shared>, name: String) -> Result<Outco
         return Ok(Outcome::Done);
     };
     let key = Key::new(cluster, addon);
-    if csr::awaits_signature(&request) {
-        return sign(&shared, key, name, &request).await;
-    }
-    if csr::is_decided(&request) {
+    let awaits_signature = csr::awaits_signature(&request);
+    if csr::is_decided(&request) && !awaits_signature {
         return Ok(Outcome::Done);
+    }
+    // Before anything about it is looked at: what changes from now on touches what waits.
+    shared.wait_for_change(key.clone(), name.clone());
+    if awaits_signature {
+        return sign(&shared, &key, &name, &request).await;
     }
     let decision = decide(&shared, &key, &request);
     match &decision {
@@ -61,7 +64,6 @@ pub(super) async fn reconcile(shared: Arc<Shared>, name: String) -> Result<Outco
         }
         Decision::Ignore(why) => {
             debug!(name, cluster, addon, why, "signing request left alone");
-            shared.wait_for_change(key, name);
         }
     }
     metrics().csr_decided(match decision {
@@ -96,15 +98,13 @@ fn judged<T>(shared: &Shared, key: &Key, csr: &CertificateSigningRequest, judge:
 }
 
 /// Signs a request that was approved, by us or by hand.
-async fn sign(shared: &Shared, key: Key, name: String, request: &CertificateSigningRequest) -> Result<Outcome, Error> {
+async fn sign(shared: &Shared, key: &Key, name: &str, request: &CertificateSigningRequest) -> Result<Outcome, Error> {
     let (addon, signer_name) = (shared.addons.get(&key.addon), &request.spec.signer_name);
     let watches = shared
         .watches
         .get()
         .filter(|watches| watches.has_ca(&key.addon, signer_name));
     let signer = if let Some(watches) = watches {
-        // Before it is looked for: a CA that comes now touches what waits.
-        shared.wait_for_change(key.clone(), name.clone());
         watches.signer(&key.addon, signer_name)
     } else {
         addon.and_then(|ours| ours.addon.signer(&key.cluster, signer_name))
@@ -113,14 +113,13 @@ async fn sign(shared: &Shared, key: Key, name: String, request: &CertificateSign
         return Ok(Outcome::Done);
     };
     let serial = rand::random();
-    let outcome = judged(shared, &key, request, |request| {
+    let outcome = judged(shared, key, request, |request| {
         csr::sign(request, &signer, Timestamp::now(), serial)
     });
     let certificate = match outcome {
         Ok(result) => result.map_err(|error| AddonError::caused(format!("cannot sign {name}"), error))?,
         Err(Decision::Ignore(why) | Decision::Deny(why)) => {
             warn!(name, why, "approved signing request not signed");
-            shared.wait_for_change(key, name);
             return Ok(Outcome::Done);
         }
         Err(Decision::Approve) => return Ok(Outcome::Done),
@@ -130,7 +129,7 @@ async fn sign(shared: &Shared, key: Key, name: String, request: &CertificateSign
         "metadata": {"uid": request.uid(), "resourceVersion": request.resource_version()},
         "status": {"certificate": STANDARD.encode(certificate)},
     }));
-    match api.patch_status(&name, &PatchParams::default(), &patch).await {
+    match api.patch_status(name, &PatchParams::default(), &patch).await {
         Err(kube::Error::Api(status)) if status.is_not_found() => {}
         result => {
             let action = format!("write the certificate of CertificateSigningRequest {name}");

@@ -39,9 +39,24 @@ pub async fn delete<K>(api: &Api<K>, object: &K) -> Result<bool, kube::Error>
 where
     K: Resource + Clone + Debug + DeserializeOwned,
 {
+    delete_if(api, object, None).await
+}
+
+/// Deletes this object only as it was seen, for one to which others may have added something meanwhile; else like [`delete`].
+pub async fn delete_as_seen<K>(api: &Api<K>, object: &K) -> Result<bool, kube::Error>
+where
+    K: Resource + Clone + Debug + DeserializeOwned,
+{
+    delete_if(api, object, object.resource_version()).await
+}
+
+async fn delete_if<K>(api: &Api<K>, object: &K, resource_version: Option<String>) -> Result<bool, kube::Error>
+where
+    K: Resource + Clone + Debug + DeserializeOwned,
+{
     let preconditions = Preconditions {
         uid: object.uid(),
-        resource_version: None,
+        resource_version,
     };
     let params = DeleteParams {
         preconditions: Some(preconditions),

@@ -151,7 +151,7 @@ pub(crate) struct Observed {
     pub(crate) links: Vec<Arc<PeerLink>>,
     /// Its works.
     pub(crate) works: Vec<Arc<ManifestWork>>,
-    /// What its Placement has decided; `None` if there is no such Placement.
+    /// What its Placement has decided; `None` if there is no such Placement, or it has not decided.
     pub(crate) placement: Option<BTreeSet<String>>,
     /// Targets of other Peerings that were there first, and whose they are.
     pub(crate) claims: BTreeMap<Claim, String>,
@@ -313,9 +313,7 @@ impl Hub {
             decision.namespace().as_ref() == Some(&reference.namespace)
                 && decision.labels().get(ocm::PLACEMENT_LABEL) == Some(&reference.name)
         });
-        let decided = decisions.iter().filter_map(|decision| decision.status.as_ref());
-        let clusters = decided.flat_map(|status| &status.decisions);
-        Some(clusters.map(|decision| decision.cluster_name.clone()).collect())
+        decided(&decisions)
     }
 
     /// Targets of other Peerings, except where a link of this one was there first.
@@ -481,5 +479,46 @@ impl Hub {
             .state()
             .iter()
             .any(|link| link.namespace().as_deref() == Some(cluster))
+    }
+}
+
+/// The clusters of a Placement's decisions. `None` if it has not decided.
+///
+/// OCM makes a `PlacementDecision` before it writes its status, and keeps one at least even if no cluster is chosen
+/// (`pkg/placement/controllers/scheduling`). Without any status nothing is known, and nobody must be withdrawn for that: the
+/// decisions have just been made anew, were restored from a backup, or are being collected with their Placement.
+fn decided(decisions: &[Arc<PlacementDecision>]) -> Option<BTreeSet<String>> {
+    let told: Vec<_> = decisions
+        .iter()
+        .filter_map(|decision| decision.status.as_ref())
+        .collect();
+    let clusters = told.iter().flat_map(|status| &status.decisions);
+    let clusters = clusters.map(|decision| decision.cluster_name.clone()).collect();
+    (!told.is_empty()).then_some(clusters)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::slice;
+
+    use super::*;
+
+    #[test]
+    fn a_placement_has_decided_when_one_of_its_decisions_says_so() {
+        let decision = |status: serde_json::Value| {
+            let decision = serde_json::json!({"metadata": {"name": "p-decision-1"}, "spec": {}, "status": status});
+            Arc::new(serde_json::from_value::<PlacementDecision>(decision).unwrap())
+        };
+        let chosen =
+            |cluster: &str| decision(serde_json::json!({"decisions": [{"clusterName": cluster, "reason": ""}]}));
+        let (nobody, fresh) = (
+            decision(serde_json::json!({"decisions": []})),
+            decision(serde_json::Value::Null),
+        );
+        let names = |names: &[&str]| Some(names.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!(decided(&[]), None);
+        assert_eq!(decided(slice::from_ref(&fresh)), None);
+        assert_eq!(decided(&[nobody]), names(&[]));
+        assert_eq!(decided(&[chosen("a"), fresh, chosen("b")]), names(&["a", "b"]));
     }
 }

@@ -110,7 +110,7 @@ pub(super) fn of<'a>(
         && facts.placement.is_none()
     {
         let message = format!(
-            "Placement {}/{} does not exist: create it or correct spec.placementRef",
+            "Placement {}/{} does not exist or has not decided yet: create it, correct spec.placementRef, or see its conditions",
             reference.namespace, reference.name
         );
         return Err(Problem::new(Accepted::PlacementNotFound, message));

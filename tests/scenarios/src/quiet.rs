@@ -17,7 +17,8 @@ where
     Fut: Future<Output = Result<T>>,
 {
     let seen = RefCell::new(None::<(T, usize)>);
-    env.until(&format!("{what} to stay as it is"), patience, || async {
+    // Looks add up: each of them may be as slow as what others wait for.
+    env.until(&format!("{what} to stay as it is"), patience * 4, || async {
         let now = look().await?;
         let mut seen = seen.borrow_mut();
         match seen.as_mut().filter(|(before, _)| *before == now) {

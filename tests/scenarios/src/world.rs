@@ -153,12 +153,17 @@ pub async fn addons(env: &Env, cluster: &str) -> Result<Api<ManagedClusterAddOn>
 
 /// The sum of a process's metrics whose line holds `name` and `label`.
 pub async fn metric(process: &RunningProcess, name: &str, label: &str) -> Result<f64> {
+    metric_where(process, name, |line| line.contains(label)).await
+}
+
+/// The sum of a process's metrics whose line holds `name` and is to be counted.
+pub async fn metric_where(process: &RunningProcess, name: &str, counts: impl Fn(&str) -> bool) -> Result<f64> {
     let port = process.local_port(8080).context("the process has no health port")?;
     let response = plain_http::get(port, "/metrics", SOON).await?;
     let text = String::from_utf8_lossy(&response.body).into_owned();
     let lines = text
         .lines()
-        .filter(|line| !line.starts_with('#') && line.contains(name) && line.contains(label));
+        .filter(|line| !line.starts_with('#') && line.contains(name) && counts(line));
     let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
     // Not `sum`, which makes -0 of nothing.
     Ok(values.fold(0.0, |sum, value| sum + value))

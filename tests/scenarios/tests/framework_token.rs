@@ -258,7 +258,11 @@ async fn an_agent_is_switched_to_tokens_and_back() -> Result<()> {
     tokened.await_identity(&Identity::by_token()).await?;
     let accounts: Api<ServiceAccount> = Api::namespaced(s.hub.clone(), CLUSTER);
     let bindings: Api<RoleBinding> = Api::namespaced(s.hub.clone(), CLUSTER);
-    ensure!(accounts.get_opt(ACCOUNT).await?.is_some() && bindings.get_opt(ACCOUNT_ROLE).await?.is_some());
+    s.until("OCM's service account and its role", || async {
+        let there = accounts.get_opt(ACCOUNT).await?.is_some() && bindings.get_opt(ACCOUNT_ROLE).await?.is_some();
+        Ok(there.then_some(()))
+    })
+    .await?;
     let by_token = tokened.mount("token", Some(&by_certificate)).await?;
     tokened.works(&by_token).await?;
     // The certificate is still valid, but its subject is bound to nothing any more.

@@ -384,6 +384,8 @@ async fn what_is_missing_is_told_and_picked_up_when_it_comes() -> Result<()> {
         .await_link(Side::East, "SourceReady", "False", "SourceNotFound")
         .await?;
     sites.await_token(Side::East, POOL).await?;
+    // So that what is awaited below is told anew.
+    s.await_peering("Ready", "False", "LinksNotReady").await?;
     sites.pool(Side::West, POOL, None).await?;
     s.await_peering("Ready", "True", "AllLinksReady").await?;
     let pool = sites.pools(Side::West).get(POOL).await?;

@@ -1,12 +1,15 @@
 //! Who hands over to whom: meshes and stars, members that come and go, Peerings side by side, agents that fall silent.
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use anyhow::{Context, Result, ensure};
 use futures::try_join;
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::Secret};
 use kube::{
     Api, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use peering_api::{
     names,
@@ -191,17 +194,20 @@ async fn artefacts_flow_to_and_from_the_hub_role_and_to_the_hub_itself() -> Resu
     for (artefact, from, to) in expected {
         fleet.await_target(to, &fleet.target(artefact, from), from).await?;
     }
-    let links = fleet.links(&fleet.scenario.name).await?;
-    let links: Vec<_> = links
-        .iter()
-        .flat_map(|(artefact, ends)| {
-            ends.iter()
-                .map(move |(from, to)| (artefact.as_str(), from.as_str(), to.as_str()))
+    let mut wanted = BTreeMap::<_, BTreeSet<_>>::new();
+    for (artefact, from, to) in expected {
+        let ends = (from.to_owned(), to.to_owned());
+        wanted.entry(artefact.to_owned()).or_default().insert(ends);
+    }
+    // Links of the profile as it was before may still have to be withdrawn.
+    fleet
+        .scenario
+        .until("exactly the wanted links", || async {
+            let links = fleet.links(&fleet.scenario.name).await?;
+            ensure!(links == wanted, "expected {wanted:?}, seen {links:?}");
+            Ok(Some(()))
         })
-        .collect();
-    let mut expected = expected.to_vec();
-    expected.sort_unstable();
-    ensure!(links == expected, "expected {expected:?}, seen {links:?}");
+        .await?;
     fleet.withdraw(&fleet.scenario.name).await
 }
 
@@ -254,8 +260,24 @@ async fn members_follow_the_decisions_of_a_placement() -> Result<()> {
     fleet.await_token("cluster1", "cluster2", "cluster1").await?;
     s.await_peering("Ready", "True", "AllLinksReady").await?;
 
-    // A Placement that vanishes decides nothing: what is in use stays.
+    // A decision that vanishes is no decision for nobody, nor is one that OCM makes anew before it says what it holds.
     let watched = Pair::watched(&fleet).await?;
+    let decisions: Api<peering_api::ocm::PlacementDecision> = Api::namespaced(s.hub.clone(), name);
+    let decision = decisions
+        .list(&ListParams::default())
+        .await?
+        .items
+        .pop()
+        .context("no decision")?;
+    decisions.delete(&decision.name_any(), &DeleteParams::default()).await?;
+    s.until("OCM to decide anew", || async {
+        let next = decisions.get_opt(&decision.name_any()).await?;
+        let next = next.filter(|next| next.uid() != decision.uid());
+        let decided = next.and_then(|next| next.status).unwrap_or_default().decisions;
+        Ok((decided.len() == PAIR.len()).then_some(()))
+    })
+    .await?;
+    // A Placement that vanishes decides nothing: what is in use stays.
     let placements: Api<peering_api::ocm::Placement> = Api::namespaced(s.hub.clone(), name);
     placements.delete("chosen", &DeleteParams::default()).await?;
     s.await_peering("Accepted", "False", "PlacementNotFound").await?;

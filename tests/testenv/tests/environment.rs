@@ -69,7 +69,7 @@ spec:
 
 async fn get(process: &RunningProcess, path: &str) -> Result<String> {
     let port = process.local_port(8080).context("no port")?;
-    let response = plain_http::get(port, path, Duration::from_secs(5)).await?;
+    let response = plain_http::get(port, path, SOON).await?;
     let body = String::from_utf8(response.body)?;
     ensure!(response.status == 200, "{path}: {body}");
     Ok(body)
@@ -105,7 +105,7 @@ async fn managed_clusters_are_available_and_keys_are_read_from_etcd() -> Result<
     let client = env.hub().client().await?;
     for name in ["cluster1", "cluster2", "local-cluster"] {
         // Another test takes an API server away, which the hub hears of for a while.
-        env.until("the cluster to be available", SOON, || async {
+        env.until("the cluster to be available", SOON * 4, || async {
             testenv::ocm::check_available(&client, name).await.map(Some)
         })
         .await?;
