@@ -49,8 +49,9 @@ in_ns() {
 start() {
   local name=$1 component=$2
   shift 2
-  # Not by in_ns: the number of a function is that of a shell, which would die and leave its process behind.
-  nsenter --net="/run/netns/$prefix-$name" "$@" >"$work/$name/$component.log" 2>&1 &
+  # Not by in_ns: the number of a function is that of a shell, which would die and leave its process behind. What a program leaves among
+  # temporary files goes with the run's directory.
+  TMPDIR=$work/$name nsenter --net="/run/netns/$prefix-$name" "$@" >"$work/$name/$component.log" 2>&1 &
   printf '%s %s/%s\n' "$!" "$name" "$component" >>"$work/pids"
   # bash has nothing to say when it is killed.
   disown

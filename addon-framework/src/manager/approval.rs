@@ -25,24 +25,22 @@ use crate::{
 const DENIED: &str = "DeniedByHubCSRApprovingController";
 
 pub(super) async fn reconcile(shared: Arc<Shared>, name: String) -> Result<Outcome, Error> {
-    let Some(request) = shared
+    let request = shared
         .watches
         .get()
-        .and_then(|watches| watches.requests.get(None, &name))
-    else {
+        .and_then(|watches| watches.requests.get(None, &name));
+    let open = request.filter(|request| csr::awaits_signature(request) || !csr::is_decided(request));
+    let Some(request) = open else {
+        shared.waiting.forget(&name);
         return Ok(Outcome::Done);
     };
     let Some((cluster, addon)) = csr::labelled(&request) else {
         return Ok(Outcome::Done);
     };
     let key = Key::new(cluster, addon);
-    let awaits_signature = csr::awaits_signature(&request);
-    if csr::is_decided(&request) && !awaits_signature {
-        return Ok(Outcome::Done);
-    }
     // Before anything about it is looked at: what changes from now on touches what waits.
-    shared.wait_for_change(key.clone(), name.clone());
-    if awaits_signature {
+    shared.waiting.add(key.clone(), name.clone());
+    if csr::awaits_signature(&request) {
         return sign(&shared, &key, &name, &request).await;
     }
     let decision = decide(&shared, &key, &request);

@@ -10,6 +10,7 @@ mod removal;
 mod render;
 mod status;
 mod unready;
+mod waiting;
 mod watches;
 
 use std::{
@@ -38,6 +39,7 @@ use self::{
     hosted::Hosted,
     render::Memo,
     unready::Unready,
+    waiting::Waiting,
     watches::{Watches, is_managed},
 };
 use crate::{
@@ -176,7 +178,7 @@ impl Builder {
             clients: self.clients,
             addons,
             queues: Queues::default(),
-            waiting: Mutex::default(),
+            waiting: Waiting::default(),
             works: Mutex::default(),
             bindings: Mutex::default(),
             memo: Memo::default(),
@@ -312,8 +314,7 @@ struct Shared {
     clients: Clients,
     addons: BTreeMap<String, Ours>,
     queues: Queues,
-    /// Names of signing requests which may be approved once their addon or cluster changes.
-    waiting: Mutex<HashMap<Key, BTreeSet<String>>>,
+    waiting: Waiting,
     /// Namespaces and names of an addon's works that were seen: the watch finds them by name only.
     works: Mutex<HashMap<Key, BTreeSet<(String, String)>>>,
     /// Names of an addon's `RoleBinding`s that were seen, as above.
@@ -372,8 +373,7 @@ impl Shared {
         self.queues.registration.add(key.clone());
         self.queues.deploy.add(key.clone());
         self.queues.removal.add(key.clone());
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-        for request in waiting.into_iter().flatten() {
+        for request in self.waiting.take(key) {
             self.queues.requests.add(request);
         }
     }
@@ -516,15 +516,6 @@ impl Shared {
             Some(left) => (None, Some(left)),
             None => (judged, None),
         }
-    }
-
-    fn wait_for_change(&self, key: Key, request: String) {
-        self.waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(key)
-            .or_default()
-            .insert(request);
     }
 }
 
