@@ -7,7 +7,7 @@ use k8s_openapi::{
         core::v1::Secret,
         rbac::v1::{Role, RoleBinding},
     },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta},
 };
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -28,16 +28,24 @@ use serde_json::json;
 /// Kind, namespace and name to uid and version of everything that the product owns on the hub.
 type Versions = BTreeMap<(String, String, String), (String, String)>;
 
-/// Changes with every write but those that are OCM's: of a work the status belongs to the work agent alone, which tells there at a
-/// time of its own that the agent's Deployment was unready for a moment.
+/// Kinds whose status OCM writes too, at times of its own: a work agent tells that the agent's Deployment was unready for a moment, a
+/// registration agent that its Lease is renewed.
+const SHARED: [&str; 2] = ["ManifestWork", "ManagedClusterAddOn"];
+
+/// Changes with every write of ours.
 fn version(kind: &str, meta: &ObjectMeta) -> Result<String> {
-    if kind != "ManifestWork" {
+    if !SHARED.contains(&kind) {
         return Ok(meta.resource_version.clone().unwrap_or_default());
     }
     let mut meta = meta.clone();
     meta.resource_version = None;
-    if let Some(managers) = &mut meta.managed_fields {
-        managers.retain(|manager| manager.subresource.as_deref() != Some("status"));
+    if let Some(writers) = &mut meta.managed_fields {
+        let ours = |writer: &ManagedFieldsEntry| {
+            let name = writer.manager.as_deref().unwrap_or_default();
+            name.starts_with("addon-framework-") || name == "peering-manager"
+        };
+        writers.retain(ours);
+        ensure!(!writers.is_empty(), "nothing of ours in a {kind}");
     }
     Ok(serde_json::to_string(&meta)?)
 }
@@ -79,28 +87,7 @@ async fn versions(client: &Client) -> Result<Versions> {
     collect::<ManifestWork>(client, &mut all, labelled).await?;
     collect::<Role>(client, &mut all, labelled).await?;
     collect::<RoleBinding>(client, &mut all, labelled).await?;
-    for mut addon in Api::<ManagedClusterAddOn>::all(client.clone())
-        .list(&ListParams::default())
-        .await?
-    {
-        // An agent that takes its time to come back is told.
-        if let Some(status) = &mut addon.status {
-            status.conditions.retain(|condition| condition.type_ != "Degraded");
-        }
-        if addon.name_any() == names::ADDON {
-            let key = (
-                "ManagedClusterAddOn".to_owned(),
-                addon.namespace().unwrap_or_default(),
-                addon.name_any(),
-            );
-            let version = format!(
-                "{:?} {}",
-                addon.metadata.generation,
-                serde_json::to_string(&addon.status)?
-            );
-            all.insert(key, (addon.uid().unwrap_or_default(), version));
-        }
-    }
+    collect::<ManagedClusterAddOn>(client, &mut all, |meta| meta.name.as_deref() == Some(names::ADDON)).await?;
     Ok(all)
 }
 
