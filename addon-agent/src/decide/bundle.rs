@@ -179,6 +179,7 @@ fn form<'a>(
         let held = held.get(&view.link.spec.id).copied();
         take(group, view, held, &standing, &mut share, decision);
     }
+    keep_unknown(group, live, &held, &standing, &mut share);
     share
         .certificates
         .extend(own_share(group.own, &standing, &share.accounted));
@@ -334,6 +335,35 @@ fn keep(view: &LinkView<'_>, standing: &Standing, share: &mut Share<'_>) {
     let brought: BTreeSet<_> = brought_before(view).collect();
     let kept = standing.live().filter(|one| brought.contains(&one.fingerprint));
     share.certificates.extend(kept.cloned());
+}
+
+/// Keeps what nobody accounts for while a link that has brought something is unknown to the hub, or has come back without its
+/// status, as on a hub restored from a backup: it may be that link's, and nothing goes because a link is absent.
+fn keep_unknown(
+    group: &Group<'_>,
+    live: &[&LinkView<'_>],
+    held: &BTreeMap<String, i64>,
+    standing: &Standing,
+    share: &mut Share<'_>,
+) {
+    let links: BTreeSet<_> = group.links.iter().map(|view| &view.link.spec.id).collect();
+    let lost: Vec<_> = held.iter().filter(|(id, _)| !links.contains(id)).collect();
+    let delivered: BTreeSet<_> = share.delivered.iter().map(|(view, _)| &view.link.spec.id).collect();
+    let forgotten = live.iter().any(|view| {
+        let (id, status) = (&view.link.spec.id, view.link.status.as_ref());
+        let applied = status.is_some_and(|status| status.applied_revision.is_some());
+        !applied && held.contains_key(id) && !delivered.contains(id)
+    });
+    if lost.is_empty() && !forgotten {
+        return;
+    }
+    let unaccounted =
+        |one: &&Certificate| standing.before.contains(&one.fingerprint) && !share.accounted.contains(&one.fingerprint);
+    let stays: Vec<_> = standing.live().filter(unaccounted).cloned().collect();
+    share.certificates.extend(stays);
+    share
+        .revisions
+        .extend(lost.into_iter().map(|(id, revision)| (id.clone(), *revision)));
 }
 
 /// This cluster's own certificates; if its source is bad, those of ours in the target that no link accounts for.

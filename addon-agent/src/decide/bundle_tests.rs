@@ -86,6 +86,27 @@ fn a_link_without_a_usable_envelope_keeps_what_it_brought() {
 }
 
 #[test]
+fn what_a_restored_hub_does_not_know_yet_stays() {
+    let (links, target, pems) = united();
+    // The link of east has come back without its status and its envelope, that of north has not come back.
+    let mut restored = vec![(ca_link("east"), None)];
+    let decision = run(&restored, Some(&target), &own(&pems[2]));
+    assert_eq!(decision.action, Action::None, "{decision:?}");
+    // North comes first, and has rotated meanwhile: its old certificate may as well be east's.
+    restored.push((ca_link("north"), Some(public(21, &ca("north2", 2033)))));
+    let decision = run(&restored, Some(&target), &own(&pems[2]));
+    let target = after(&decision.action, Some(&target)).unwrap();
+    assert_eq!(subjects(&target), ["CN=east", "CN=north", "CN=north2", "CN=west"]);
+    let mut restored = told(&restored, &decision);
+    restored[0].1 = links[0].1.clone();
+    let decision = run(&restored, Some(&target), &own(&pems[2]));
+    let target = after(&decision.action, Some(&target)).unwrap();
+    assert_eq!(subjects(&target), ["CN=east", "CN=north2", "CN=west"]);
+    let decision = run(&told(&restored, &decision), Some(&target), &own(&pems[2]));
+    assert_eq!(decision.action, Action::None);
+}
+
+#[test]
 fn a_new_link_waits_without_hiding_the_others() {
     let (mut links, target, pems) = united();
     links.push((ca_link("south"), None));

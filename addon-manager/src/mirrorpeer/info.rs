@@ -52,6 +52,10 @@ pub(super) fn refresh(hub: &Hub, storage: &Storage) -> bool {
 
 /// What the agent of a cluster is asked to report, while there are `MirrorPeer`s.
 pub(super) fn wanted(hub: &Hub, storage: &Storage, cluster: &str) -> Vec<ReportRequest> {
+    if !storage.is_known() {
+        let member = hub.members.get(Some(cluster), cluster);
+        return member.map(|member| member.spec.reports.clone()).unwrap_or_default();
+    }
     let peers = storage.all_peers();
     if peers.is_empty() {
         return Vec::new();

@@ -120,6 +120,10 @@ pub(crate) async fn control(hub: Arc<Hub>, storage: Arc<Storage>, queue: Queue<K
 }
 
 async fn pass(hub: &Hub, storage: &Storage, keys: &Queue<Key>, key: Key) -> Result<Outcome, MirrorPeerError> {
+    // What becomes known is looked at then, all of it.
+    if !storage.is_known() && key != Key::Legacy {
+        return Ok(Outcome::Done);
+    }
     match key {
         Key::Peer(name) => {
             if let Some(peer) = storage.peer(&name) {

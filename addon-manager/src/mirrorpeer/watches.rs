@@ -128,6 +128,7 @@ impl Starter<'_> {
                     let now = Some(kind(&states.borrow_and_update()));
                     if std::mem::replace(&mut before, now) != now {
                         queue.add(Key::All);
+                        queue.add(Key::Info);
                     }
                     if states.changed().await.is_err() {
                         return;
@@ -210,6 +211,16 @@ impl Storage {
         self.works.settled().await;
     }
 
+    /// Whether it is known which `MirrorPeer`s and storage clients there are. A list that failed is no empty list: until it
+    /// comes, nothing is superfluous.
+    pub(super) fn is_known(&self) -> bool {
+        let pending = [
+            matches!(self.peers.seen(), Foreign::Pending),
+            matches!(self.clients.seen(), Foreign::Pending),
+        ];
+        pending == [false, false]
+    }
+
     /// All `MirrorPeer`s.
     pub(super) fn all_peers(&self) -> Vec<Arc<MirrorPeer>> {
         self.peers.all()
@@ -287,5 +298,56 @@ impl Storage {
     /// We have written ours.
     pub(super) fn wrote_client_map(&self, map: ConfigMap) {
         self.clients.recent.wrote(map);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use kube::{Client, client::Body};
+    use serde_json::json;
+
+    use super::*;
+
+    /// What is known once a hub has answered: it has none of anything, or refuses to list what the path names.
+    async fn known(refused: &'static str) -> bool {
+        let service = tower::service_fn(move |request: http::Request<Body>| async move {
+            let (path, query) = (request.uri().path(), request.uri().query().unwrap_or_default());
+            let (code, body) = if !refused.is_empty() && path.contains(refused) {
+                (
+                    503,
+                    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": 503}),
+                )
+            } else if query.contains("watch=true") {
+                std::future::pending().await
+            } else {
+                (
+                    200,
+                    json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": "1"}, "items": []}),
+                )
+            };
+            let body = Body::from(body.to_string().into_bytes());
+            Ok::<_, Infallible>(http::Response::builder().status(code).body(body).unwrap())
+        });
+        let client = Client::new(service, "default");
+        let clients = Clients {
+            watch: client.clone(),
+            request: client,
+        };
+        let (tasks, token) = (TaskTracker::new(), CancellationToken::new());
+        let storage = Storage::watch(&clients, &tasks, &token, (&Queue::new(), &Queue::new()), "ns");
+        storage.ready().await;
+        let known = storage.is_known();
+        token.cancel();
+        known
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_that_failed_is_no_empty_list() {
+        assert!(known("").await);
+        assert!(!known("mirrorpeers").await);
+        assert!(!known("configmaps").await);
+        assert!(known("drpolicies").await, "who needs them asks for them");
     }
 }

@@ -17,7 +17,10 @@ use kube::ResourceExt;
 use peering_api::{
     names,
     ocm::ManifestWork,
-    peering::{PeerExport, PeerExportSpec, PeerLink, PeerLinkSpec, Peering, PeeringStatus, is_true, reasons},
+    peering::{
+        ExchangeProfileSpec, PeerExport, PeerExportSpec, PeerLink, PeerLinkSpec, Peering, PeeringStatus, is_true,
+        reasons,
+    },
 };
 use serde_json::Value;
 
@@ -113,6 +116,7 @@ pub(crate) fn decide(seen: &Observed) -> Vec<Change> {
             links: wanted.links,
         },
     );
+    keep_provisioned(seen, profile, &plan.members, &mut target);
     works::choose_carriers(seen, &mut target);
     if !peering.spec.paused {
         changes.extend(missing_addons(seen, &plan.members));
@@ -173,6 +177,36 @@ fn existing(seen: &Observed) -> Target {
             .map(|export| (place(export.as_ref()), export.spec.clone()))
             .collect(),
         links: links.map(|link| (place(link.as_ref()), link.spec.clone())).collect(),
+    }
+}
+
+/// What an agent has made for an export, such as a claim of a bucket, goes with the Peering, its profile's artefact or the
+/// member. It holds data: that the cluster is away for which it was made, if only the hub's own agent, is no reason.
+fn keep_provisioned(
+    seen: &Observed,
+    profile: Option<&ExchangeProfileSpec>,
+    members: &BTreeSet<String>,
+    target: &mut Target,
+) {
+    let artefacts: BTreeSet<_> = profile
+        .iter()
+        .flat_map(|profile| profile.artefacts.iter().map(|artefact| &artefact.name))
+        .collect();
+    let has_agent = |cluster: &String| {
+        let agent = seen.clusters.get(cluster).filter(|cluster| cluster.managed);
+        agent
+            .and_then(|cluster| cluster.addon.as_ref())
+            .is_some_and(|addon| !addon.leaving)
+    };
+    for export in seen.exports.iter().filter(|export| !is_leaving(export.as_ref())) {
+        let (at, spec) = (place(export.as_ref()), &export.spec);
+        let stays = artefacts.contains(&spec.artefact) && members.contains(&at.0) && has_agent(&at.0);
+        if stays && !spec.provision.is_empty() {
+            target.exports.entry(at).or_insert_with(|| PeerExportSpec {
+                recipients: Vec::new(),
+                ..spec.clone()
+            });
+        }
     }
 }
 

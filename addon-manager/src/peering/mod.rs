@@ -7,11 +7,11 @@ mod hub;
 pub(crate) mod metrics;
 mod write;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use addon_framework::runtime::{Outcome, Queue, RunOptions, run};
-use kube::Api;
-use peering_api::peering::Peering;
+use kube::{Api, Resource, ResourceExt, api::ObjectMeta};
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
@@ -42,13 +42,13 @@ pub(crate) enum PeeringError {
         /// Why.
         source: Box<kube::Error>,
     },
-    /// The hub has another Peering of that name than the watch last told, or none.
-    #[error("Peering {0} is not what the watch last said it was, nothing is made for it until the watch has caught up")]
+    /// The hub has another Peering or profile of that name than the watch last told, or none.
+    #[error("{0} is not what the watch last said it was, nothing is made for it until the watch has caught up")]
     Outdated(String),
-    /// The Peering could not be read.
-    #[error("Peering {name} could not be read before something is made for it")]
+    /// The Peering or its profile could not be read.
+    #[error("{name} could not be read before something is made for it")]
     Unconfirmed {
-        /// Its name.
+        /// Its kind and name.
         name: String,
         /// Why.
         source: Box<kube::Error>,
@@ -100,24 +100,57 @@ async fn pass(hub: &Hub, name: &str) -> Result<Outcome, PeeringError> {
     }
 }
 
-/// Asks the hub whether it still has the Peering that something is to be made for.
+/// Asks the hub whether it still has the Peering that something is to be made for, and its profile, as they were seen.
 ///
 /// Each kind has a watch of its own. After a hub was restored from a backup, the watch of the links can have told that they
 /// are gone before the watch of the Peerings tells that theirs is: they would be made anew, and be withdrawn a moment later
 /// together with the targets, which a restored hub must leave alone.
 async fn confirm(hub: &Hub, seen: &Observed) -> Result<(), PeeringError> {
-    let Some(peering) = &seen.peering else {
+    confirm_one(hub, seen.peering.as_deref()).await?;
+    confirm_one(hub, seen.profile.as_deref()).await
+}
+
+async fn confirm_one<K>(hub: &Hub, seen: Option<&K>) -> Result<(), PeeringError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let Some(seen) = seen else {
         return Ok(());
     };
-    let api = Api::<Peering>::all(hub.client.clone());
-    let now = api.get_metadata_opt(&seen.name).await;
-    let now = now.map_err(|source| PeeringError::Unconfirmed {
-        name: seen.name.clone(),
-        source: Box::new(source),
-    })?;
-    if now.is_some_and(|now| now.metadata.uid == peering.metadata.uid) {
-        Ok(())
-    } else {
-        Err(PeeringError::Outdated(seen.name.clone()))
+    let name = format!("{} {}", K::kind(&()), seen.name_any());
+    let now = Api::<K>::all(hub.client.clone())
+        .get_metadata_opt(&seen.name_any())
+        .await;
+    match now {
+        Ok(Some(now)) if is_unchanged(&now.metadata, seen.meta()) => Ok(()),
+        Ok(_) => Err(PeeringError::Outdated(name)),
+        Err(source) => Err(PeeringError::Unconfirmed {
+            name,
+            source: Box::new(source),
+        }),
+    }
+}
+
+/// The same object with the same wishes. An object of a restored hub keeps its uid, and has the generation of the backup.
+fn is_unchanged(now: &ObjectMeta, seen: &ObjectMeta) -> bool {
+    (&now.uid, now.generation) == (&seen.uid, seen.generation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_is_unchanged_if_neither_it_nor_its_spec_is_another() {
+        let meta = |uid: &str, generation, version: &str| ObjectMeta {
+            uid: Some(uid.to_owned()),
+            generation: Some(generation),
+            resource_version: Some(version.to_owned()),
+            ..ObjectMeta::default()
+        };
+        let seen = meta("u", 2, "5");
+        assert!(is_unchanged(&meta("u", 2, "6"), &seen), "its status was written");
+        assert!(!is_unchanged(&meta("u", 1, "3"), &seen), "edited after the backup");
+        assert!(!is_unchanged(&meta("v", 2, "5"), &seen), "made anew");
     }
 }

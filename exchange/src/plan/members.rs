@@ -75,10 +75,13 @@ pub(super) fn changed(facts: &Facts) -> BTreeSet<String> {
 }
 
 /// The keys by which members are known from now on. A member that was seen once is remembered as long as the Peering names
-/// it, also while it is away from the hub.
+/// it, also while it is away from the hub, and while nobody can tell whom its Placement names.
 pub(super) fn known(peering: &PeeringSpec, facts: &Facts) -> Vec<KnownMember> {
     let absent = MemberFacts::default();
     let mut clusters = named(peering, facts);
+    if peering.placement_ref.is_some() && facts.placement.is_none() {
+        clusters.extend(facts.known.keys().cloned());
+    }
     clusters.extend(
         facts
             .members

@@ -270,6 +270,20 @@ fn members_follow_the_placement() {
     facts.placement = Some(["b".to_owned()].into());
     let placed = plan("p", &peering(spec), Some(&profile(PROFILE)), &facts);
     assert_eq!(pairs(&placed, "token"), ["a>b", "b>a"]);
+    // While nobody knows whom it names, no key is forgotten: another one would be trusted unasked.
+    let remembered = |known: &[KnownMember]| known.iter().map(|known| known.cluster.clone()).collect::<Vec<_>>();
+    assert_eq!(remembered(&placed.known), ["a", "b"]);
+    facts.known = placed
+        .known
+        .into_iter()
+        .map(|known| (known.cluster, known.fingerprint))
+        .collect();
+    facts.placement = None;
+    let undecided = plan("p", &peering(spec), Some(&profile(PROFILE)), &facts);
+    assert_eq!(remembered(&undecided.known), ["a", "b"]);
+    facts.placement = Some(BTreeSet::new());
+    let nobody = plan("p", &peering(spec), Some(&profile(PROFILE)), &facts);
+    assert_eq!(remembered(&nobody.known), ["a"], "b was let go");
 }
 
 #[test]
