@@ -50,6 +50,10 @@ where
         Foreign::Known(self.recent.over(self.watch.store.state(), |_| true))
     }
 
+    fn is_pending(&self) -> bool {
+        matches!(self.seen(), Foreign::Pending)
+    }
+
     fn all(&self) -> Vec<Arc<K>> {
         self.seen().known().cloned().unwrap_or_default()
     }
@@ -214,11 +218,7 @@ impl Storage {
     /// Whether it is known which `MirrorPeer`s and storage clients there are. A list that failed is no empty list: until it
     /// comes, nothing is superfluous.
     pub(super) fn is_known(&self) -> bool {
-        let pending = [
-            matches!(self.peers.seen(), Foreign::Pending),
-            matches!(self.clients.seen(), Foreign::Pending),
-        ];
-        pending == [false, false]
+        !self.peers.is_pending() && !self.clients.is_pending()
     }
 
     /// All `MirrorPeer`s.
