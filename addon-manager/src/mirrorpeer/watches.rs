@@ -343,7 +343,7 @@ mod tests {
         known
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_list_that_failed_is_no_empty_list() {
         assert!(known("").await);
         assert!(!known("mirrorpeers").await);
