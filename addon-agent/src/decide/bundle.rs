@@ -155,6 +155,14 @@ impl Standing {
             .iter()
             .filter(|one| !self.retiring.contains_key(&one.fingerprint))
     }
+
+    /// Those of them that earlier passes put there and no link accounts for.
+    fn unaccounted(&self, accounted: &BTreeSet<String>) -> Vec<Certificate> {
+        let ours = self.live().filter(|one| self.before.contains(&one.fingerprint));
+        ours.filter(|one| !accounted.contains(&one.fingerprint))
+            .cloned()
+            .collect()
+    }
 }
 
 fn form<'a>(
@@ -357,10 +365,7 @@ fn keep_unknown(
     if lost.is_empty() && !forgotten {
         return;
     }
-    let unaccounted =
-        |one: &&Certificate| standing.before.contains(&one.fingerprint) && !share.accounted.contains(&one.fingerprint);
-    let stays: Vec<_> = standing.live().filter(unaccounted).cloned().collect();
-    share.certificates.extend(stays);
+    share.certificates.extend(standing.unaccounted(&share.accounted));
     share
         .revisions
         .extend(lost.into_iter().map(|(id, revision)| (id.clone(), *revision)));
@@ -368,12 +373,10 @@ fn keep_unknown(
 
 /// This cluster's own certificates; if its source is bad, those of ours in the target that no link accounts for.
 fn own_share(own: &OwnShare, standing: &Standing, accounted: &BTreeSet<String>) -> Vec<Certificate> {
-    let unaccounted =
-        |one: &&Certificate| standing.before.contains(&one.fingerprint) && !accounted.contains(&one.fingerprint);
     match own {
         OwnShare::None => vec![],
         OwnShare::Good(certificates) => certificates.clone(),
-        OwnShare::Bad => standing.live().filter(unaccounted).cloned().collect(),
+        OwnShare::Bad => standing.unaccounted(accounted),
     }
 }
 

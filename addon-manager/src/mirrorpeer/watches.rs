@@ -39,19 +39,22 @@ where
 {
     /// What there is, as far as that is known.
     fn seen(&self) -> Foreign<Vec<Arc<K>>> {
-        if let WatchState::Failing(failure) = self.watch.state()
-            && failure.kind == FailureKind::Missing
-        {
-            return Foreign::Missing;
+        if self.is_missing() {
+            Foreign::Missing
+        } else if self.is_pending() {
+            Foreign::Pending
+        } else {
+            Foreign::Known(self.recent.over(self.watch.store.state(), |_| true))
         }
-        if self.watch.ready().now_or_never().is_none() {
-            return Foreign::Pending;
-        }
-        Foreign::Known(self.recent.over(self.watch.store.state(), |_| true))
     }
 
+    fn is_missing(&self) -> bool {
+        matches!(self.watch.state(), WatchState::Failing(failure) if failure.kind == FailureKind::Missing)
+    }
+
+    /// Nothing was ever listed, and it is not because there is no such kind.
     fn is_pending(&self) -> bool {
-        matches!(self.seen(), Foreign::Pending)
+        !self.is_missing() && self.watch.ready().now_or_never().is_none()
     }
 
     fn all(&self) -> Vec<Arc<K>> {

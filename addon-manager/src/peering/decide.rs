@@ -193,10 +193,8 @@ fn keep_provisioned(
         .flat_map(|profile| profile.artefacts.iter().map(|artefact| &artefact.name))
         .collect();
     let has_agent = |cluster: &String| {
-        let agent = seen.clusters.get(cluster).filter(|cluster| cluster.managed);
-        agent
-            .and_then(|cluster| cluster.addon.as_ref())
-            .is_some_and(|addon| !addon.leaving)
+        let cluster = seen.clusters.get(cluster);
+        cluster.is_some_and(|cluster| cluster.managed && cluster.installed())
     };
     for export in seen.exports.iter().filter(|export| !is_leaving(export.as_ref())) {
         let (at, spec) = (place(export.as_ref()), &export.spec);

@@ -82,6 +82,13 @@ pub(crate) struct Cluster {
     pub(crate) api_server: Option<ApiServer>,
 }
 
+impl Cluster {
+    /// It has the addon, to stay.
+    pub(crate) fn installed(&self) -> bool {
+        self.addon.as_ref().is_some_and(|addon| !addon.leaving)
+    }
+}
+
 /// What is known about a `ManagedClusterAddOn`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Addon {

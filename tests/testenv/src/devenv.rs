@@ -9,10 +9,10 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -21,6 +21,7 @@ use crate::{
     controlplane::{self, ControlPlane},
     env::{Env, Options},
     files,
+    wait::until,
 };
 
 /// The state file.
@@ -279,20 +280,17 @@ pub async fn down(directory: &Path) -> Result<bool> {
     let Some(state) = read(directory)? else {
         return Ok(false);
     };
-    let begin = Instant::now();
     let pid = libc::pid_t::try_from(state.pid)?;
     if state.is_running() {
         // SAFETY: kill has no memory to get wrong, and the start time tells that the process is the one meant.
         unsafe { libc::kill(pid, libc::SIGTERM) };
     }
-    while state.is_running() {
-        if begin.elapsed() > DOWN {
-            // Its children die with it.
-            // SAFETY: as above.
-            unsafe { libc::kill(pid, libc::SIGKILL) };
-        }
-        ensure!(begin.elapsed() < DOWN * 2, "process {pid} cannot be ended");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    let ended = || async { Ok((!state.is_running()).then_some(())) };
+    if until(&format!("process {pid} to end"), DOWN, ended).await.is_err() {
+        // Its children die with it.
+        // SAFETY: as above.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+        until(&format!("process {pid} to be killed"), DOWN, ended).await?;
     }
     fs::remove_dir_all(directory).with_context(|| format!("remove {}", directory.display()))?;
     Ok(true)

@@ -267,11 +267,11 @@ fn start(spec: &Spec) -> Result<Child> {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
-        match (&spec.env, spec.log.parent()) {
-            (Some(env), _) => _ = command.env_clear().envs(env),
+        if let Some(env) = &spec.env {
+            command.env_clear().envs(env);
+        } else if let Some(directory) = spec.log.parent() {
             // OCM's programs leave a directory with a certificate behind whenever they are killed.
-            (None, Some(directory)) => _ = command.env("TMPDIR", directory),
-            (None, None) => {}
+            command.env("TMPDIR", directory);
         }
         die_with_parent(&mut command);
         fork(command)

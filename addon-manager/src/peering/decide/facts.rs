@@ -28,7 +28,7 @@ fn member(cluster: &Cluster) -> MemberFacts {
     MemberFacts {
         managed: cluster.managed,
         is_hub: cluster.is_hub,
-        installed: cluster.addon.as_ref().is_some_and(|addon| !addon.leaving),
+        installed: cluster.installed(),
         public_key: cluster.public_key.clone(),
         previous_public_key: cluster.previous_public_key.clone(),
         confirmed: cluster.confirmed.clone(),
